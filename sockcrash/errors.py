@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What can go wrong, with which exit code, and what to do about it."""
+
+from __future__ import annotations
+
+
+class SockcrashError(Exception):
+    """The root of every error that is meant for a user.
+
+    ``hint`` says what to do next. ``exit_code`` is the process's exit status when this error ends a run.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class TargetError(SockcrashError):
+    """The kernel or dump, its types or its symbols can't be had."""
+
+    exit_code = 1
+
+
+class UsageError(SockcrashError):
+    """What was asked for is not a thing that can be asked."""
+
+    exit_code = 2
+
+
+class NotASocketError(SockcrashError):
+    """A name matched nothing, or what it names is no socket. ``spec`` is the name as it was given."""
+
+    exit_code = 3
+
+    def __init__(self, spec: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.spec = spec
