@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who holds a socket: the descriptors that lead to it, or what it is that has none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.kernel.fields import SOCKET
+from sockcrash.kernel.files import descriptors, references, socket_of_file, tasks
+from sockcrash.model import Absent, Owner, Reason, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sockcrash.kernel.view import Kernel
+    from sockcrash.locate.address import Handle
+
+__all__ = ("Owners", "mini_owner")
+
+
+
+class Owners:
+    """Finds the holders of sockets: one scan of all tasks for many sockets, an early end for a few.
+
+    ``many`` makes the index at once; otherwise each socket is searched for until as many descriptors are found as
+    its struct file has references.
+    """
+
+    def __init__(self, kernel: Kernel, complain: Callable[[str], None], *, many: bool) -> None:
+        self._kernel = kernel
+        self._complain = complain
+        self._index = self._scan_all() if many else None
+
+    def of(self, handle: Handle, full: Section) -> tuple[Owner, ...] | Absent:
+        """The owners of a full socket."""
+        socket = full["sk_socket"]
+        if isinstance(socket, Absent):
+            return socket
+        if not socket:
+            return _without_socket(self._kernel, full)
+        try:
+            return tuple(self._of_socket(socket))
+        except drgn.FaultError as error:
+            return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+
+    def _of_socket(self, socket: int) -> list[Owner]:
+        (row,) = self._kernel.reader(SOCKET).sections(socket)
+        file = row["file"]
+        if not file:
+            return []
+        if self._index is not None:
+            return self._index.get(file, [])
+        wanted = references(self._kernel, file)
+        found: list[Owner] = []
+        for holder, owner in self._descriptors():
+            if holder == file:
+                found.append(owner)
+                if len(found) >= wanted:
+                    break
+        return found
+
+    def _descriptors(self) -> Iterator[tuple[int, Owner]]:
+        for task in tasks(self._kernel):
+            try:
+                entries = descriptors(self._kernel, task.files)
+            except drgn.FaultError as error:
+                self._complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
+                continue
+            for fd, file in entries:
+                yield file, Owner("fd", task.pid, task.comm, fd)
+
+    def _scan_all(self) -> dict[int, list[Owner]]:
+        index: dict[int, list[Owner]] = {}
+        is_socket: dict[int, bool] = {}
+        for file, owner in self._descriptors():
+            if file not in is_socket:
+                is_socket[file] = self._is_socket(file)
+            if is_socket[file]:
+                index.setdefault(file, []).append(owner)
+        return index
+
+    def _is_socket(self, file: int) -> bool:
+        try:
+            return socket_of_file(self._kernel, file) is not None
+        except drgn.FaultError:
+            return False
+
+
+def _without_socket(kernel: Kernel, full: Section) -> tuple[Owner, ...]:
+    """No struct socket: closed by its process and finished by the kernel (SOCK_DEAD), or not accepted yet."""
+    dead = int(kernel.prog.constant("SOCK_DEAD"))
+    return (Owner("orphan"),) if full["sk_flags"] >> dead & 1 else ()
+
+
+def mini_owner(handle: Handle, mini: Section) -> tuple[Owner, ...]:
+    """The owner of a mini socket: the kernel for TIME_WAIT, its listener for a request."""
+    if handle.kind.name == "tcp-timewait":
+        return (Owner("timewait"),)
+    listener = mini["listener"]
+    return (Owner("request", listener=listener if isinstance(listener, int) and listener else None),)

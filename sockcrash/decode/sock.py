@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the members of a struct sock say together."""
+
+from __future__ import annotations
+
+from sockcrash.model import Absent, Section
+
+__all__ = ("sock_section",)
+
+
+def sock_section(sock: Section) -> Section:
+    """The sock section with ``drops``: sk_drops_read(), which sums the counters of sk_drop_counters if there are any."""
+    counters = (sock["drops0"], sock["drops1"])
+    own = any(isinstance(counter, Absent) for counter in counters)
+    drops = sock["sk_drops"] if own else sum(counters)
+    names = {name: number for number, name in enumerate((*sock, "drops"))}
+    return Section(names, (*sock.values(), drops))

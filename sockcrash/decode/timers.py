@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which timers of a socket run, and when they fire.
+
+A cleared transmit timer stays armed: ``icsk_pending`` (include/net/inet_connection_sock.h, inet_csk_clear_xmit_timer)
+is the gate, and ``icsk_ack.pending`` bit 1 that of the delayed acknowledgement.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sockcrash.model import Absent, Reason, Section, Timer
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.clock import Clock
+
+__all__ = ("minisock_timers", "tcp_timers")
+
+_STOPPED = Absent(Reason.NOT_APPLICABLE, "not running")
+# ICSK_TIME_RETRANS, _PROBE0, _LOSS_PROBE, _REO_TIMEOUT
+_XMIT = {1: "retransmit", 3: "persist", 5: "loss-probe", 6: "rack-reorder"}
+_DELACK_TIMER = 2  # ICSK_ACK_TIMER
+FIN_WAIT2 = 5
+
+
+def tcp_timers(clock: Clock, tcp: Section, timers: Section) -> tuple[Timer, ...]:
+    """Every timer of a full TCP socket, those that don't run included."""
+    event = tcp["icsk_pending"]
+    xmit = [_timer(clock, name, _equal(event, number), timers["xmit_expires"]) for number, name in _XMIT.items()]
+    delack = _bit(tcp["icsk_ack.pending"], _DELACK_TIMER)
+    return (
+        *xmit,
+        _timer(clock, "delayed-ack", delack, timers["delack_expires"]),
+        _timer(clock, "keepalive", timers["keepalive_armed"], timers["keepalive_expires"]),
+        _timer_ns(clock, "pacing", timers["pacing_state"], timers["pacing_expires"]),
+        _timer_ns(clock, "compressed-ack", timers["compressed_ack_state"], timers["compressed_ack_expires"]),
+    )
+
+
+def _equal(value: int | Absent, number: int) -> int | Absent:
+    return value if isinstance(value, Absent) else value == number
+
+
+def _bit(value: int | Absent, mask: int) -> int | Absent:
+    return value if isinstance(value, Absent) else value & mask
+
+
+def _timer(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
+    if isinstance(armed, Absent):
+        return Timer(name, False, armed)
+    if not armed:
+        return Timer(name, False, _STOPPED)
+    if isinstance(expires, Absent):
+        return Timer(name, True, expires)
+    left = (expires - clock.jiffies + (1 << 63) & (1 << 64) - 1) - (1 << 63)
+    return Timer(name, True, left * 1000 // clock.hz)
+
+
+def _timer_ns(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
+    if isinstance(armed, Absent):
+        return Timer(name, False, armed)
+    if not armed:
+        return Timer(name, False, _STOPPED)
+    if isinstance(expires, Absent):
+        return Timer(name, True, expires)
+    return Timer(name, True, (expires - clock.mono_ns) // 1_000_000)
+
+
+def minisock_timers(clock: Clock, mini: Section) -> tuple[Timer, ...]:
+    """The one timer of a TIME_WAIT or NEW_SYN_RECV object."""
+    if "tw_timer_armed" in mini:
+        return (_timer(clock, "time-wait", mini["tw_timer_armed"], mini["tw_timer_expires"]),)
+    return (_timer(clock, "syn-ack", mini["rsk_timer_armed"], mini["rsk_timer_expires"]),)

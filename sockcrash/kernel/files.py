@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which files tasks have open, and which of them are sockets (fs/file.c, net/socket.c)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.kernel.fields import FILE, row
+from sockcrash.kernel.layout import Group
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("Task", "descriptors", "find_task", "references", "socket_of_file", "tasks")
+
+MAX_FDS = 1 << 26
+MAX_TASKS = 1 << 22
+
+TASK = Group(
+    "task",
+    (
+        row("tgid", "struct task_struct"),
+        row("comm", "struct task_struct", to="command", by="text"),
+        row("files", "struct task_struct"),
+        row("group_leader", "struct task_struct"),
+        row("thread_pid", "struct task_struct"),
+    ),
+)
+_FILES = Group(
+    "files_struct",
+    (row("max_fds", "struct files_struct", "fdt->max_fds"), row("fd", "struct files_struct", "fdt->fd")),
+)
+_REFERENCES = Group(
+    "file_references",
+    # 90ee6ed776c0 ("fs: port files to file_ref", v6.13): file_ref_t counts from -1, so 0 is one reference.
+    (row("f_ref", "struct file", "f_ref.refcnt.counter"), row("f_count", "struct file", "f_count.counter")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A thread that has files: PID of its process as the reader counts PIDs, comm, ``struct files_struct *``."""
+
+    address: int
+    pid: int
+    comm: str
+    files: int
+
+
+def _namespace_level(kernel: Kernel) -> tuple[int, int]:
+    """Address and level of the PID namespace by whose numbers tasks are named: the reader's own, or the initial."""
+    initial = kernel.prog["init_pid_ns"]
+    if not kernel.live or not kernel.cache.get("reader_is_local", True):
+        return int(initial.address_ or 0), 0
+    mine = Path("/proc/self/ns/pid").stat().st_ino
+    if int(initial.ns.inum) == mine:
+        return int(initial.address_ or 0), 0
+    from drgn.helpers.linux.pid import for_each_pid
+
+    for pid in for_each_pid(kernel.prog):
+        level = int(pid.level)
+        namespace = pid.numbers[level].ns
+        if int(namespace.ns.inum) == mine:
+            return int(namespace), level
+    return int(initial.address_ or 0), 0
+
+
+def _pid_namespace(kernel: Kernel) -> tuple[int, int]:
+    if "pid_namespace" not in kernel.cache:
+        kernel.cache["pid_namespace"] = _namespace_level(kernel)
+    found: tuple[int, int] = kernel.cache["pid_namespace"]
+    return found
+
+
+def _number_in_namespace(kernel: Kernel, leader: int) -> int | None:
+    """The PID of a process in the reader's namespace (``pid_nr_ns``), or None if it has none there."""
+    namespace, level = _pid_namespace(kernel)
+    pid = drgn.Object(kernel.prog, "struct task_struct *", leader).thread_pid
+    if not pid or int(pid.level) < level:
+        return None
+    number = pid.numbers[level]
+    return int(number.nr) if int(number.ns) == namespace else None
+
+
+def tasks(kernel: Kernel) -> Iterator[Task]:
+    """Every thread whose files differ from those of a thread before it: threads may unshare their files."""
+    from drgn.helpers.linux.pid import for_each_task
+
+    seen: set[tuple[int, int]] = set()
+    for number, object_ in enumerate(for_each_task(kernel.prog)):
+        if number >= MAX_TASKS:
+            return
+        task = _task(kernel, object_.value_())
+        if task is not None and (task.files, task.pid) not in seen:
+            seen.add((task.files, task.pid))
+            yield task
+
+
+def _task(kernel: Kernel, address: int) -> Task | None:
+    try:
+        (section,) = kernel.reader(TASK).sections(address)
+        if not section["files"]:
+            return None
+        pid = section["tgid"]
+        if _pid_namespace(kernel)[1]:
+            number = _number_in_namespace(kernel, section["group_leader"])
+            if number is None:
+                return None
+            pid = number
+        return Task(address, pid, section["command"], section["files"])
+    except drgn.FaultError:
+        return None
+
+
+def find_task(kernel: Kernel, pid: int) -> Task | None:
+    """The process with that PID in the reader's namespace; None if there is none or it has no files."""
+    from drgn.helpers.linux.pid import find_task as find
+
+    namespace, _ = _pid_namespace(kernel)
+    object_ = find(drgn.Object(kernel.prog, "struct pid_namespace *", namespace), pid)
+    return _task(kernel, object_.value_()) if object_ else None
+
+
+def descriptors(kernel: Kernel, files: int) -> list[tuple[int, int]]:
+    """Open descriptors of a ``struct files_struct *``: (fd, ``struct file *``), the whole table in one read."""
+    (section,) = kernel.reader(_FILES).sections(files)
+    count = section["max_fds"]
+    if not isinstance(count, int) or not 0 <= count <= MAX_FDS:
+        return []
+    raw = kernel.read(section["fd"], count * 8)
+    pointers = struct.unpack(f"{kernel.byte_order}{count}Q", raw)
+    return [(fd, pointer) for fd, pointer in enumerate(pointers) if pointer]
+
+
+def socket_of_file(kernel: Kernel, file: int) -> int | None:
+    """The ``struct socket *`` of a ``struct file *``, None if it is no socket (f_op is not socket_file_ops)."""
+    if "socket_file_ops" not in kernel.cache:
+        kernel.cache["socket_file_ops"] = kernel.prog["socket_file_ops"].address_
+    (section,) = kernel.reader(FILE).sections(file)
+    return section["private_data"] if section["f_op"] == kernel.cache["socket_file_ops"] else None
+
+
+def references(kernel: Kernel, file: int) -> int:
+    """How often a ``struct file`` is held: its descriptors, and whatever uses it at this moment."""
+    (section,) = kernel.reader(_REFERENCES).sections(file)
+    return section["f_ref"] + 1 if isinstance(section["f_ref"], int) else int(section["f_count"])

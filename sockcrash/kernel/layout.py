@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where this kernel keeps each field, and how its bytes become values.
+
+A row (:class:`Field`) names a fact once and lists the places where kernels have kept it. Binding takes the first
+place that this kernel's types have; all bound rows of a struct are compiled into one function that unpacks a buffer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import drgn
+
+from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from drgn import Program, Type
+
+__all__ = ("Bound", "Convert", "Field", "Group", "MemberError", "Place", "Spot", "bind", "compile_groups", "resolve")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One way in which kernels have stored a field.
+
+    ``path`` is a C designator below the row's struct, with ``->`` for pointer hops, ``[n]`` for elements and
+    ``<struct outer.member>`` for container_of.
+    ``bit`` is the name of an enumerator (or a number): the field is that bit of the member. ``since`` and ``commit``
+    are documentation and never a condition.
+    """
+
+    path: str
+    bit: str | int | None = None
+    since: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """A second value with a name of its own, computed from the raw member by an expression of sockcrash.kernel.units."""
+
+    name: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A row: a name, its struct, the places newest first, and the converted values that go with it.
+
+    ``shared`` marks what many sockets point to alike (a namespace, a congestion control): it is read once.
+    """
+
+    name: str
+    ctype: str
+    places: tuple[Place, ...]
+    converts: tuple[Convert, ...] = ()
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that start at the same address and become one section of a record."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A scalar (or an array of them) at a fixed place of a struct, as the kernel's types say.
+
+    ``offset`` and ``size`` are bytes, ``bits`` > 0 marks a bit-field that starts ``shift`` bits above bit 0 of the
+    unit of ``size`` bytes at ``offset``.
+    """
+
+    offset: int
+    size: int
+    code: str
+    count: int = 1
+    shift: int = 0
+    bits: int = 0
+    signed: bool = False
+    ctype: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How one row was bound: to the spot and place that won, through pointer hops if any; or absent, and why."""
+
+    field: Field
+    place: Place | None
+    spot: Spot | None
+    absent: Absent | None
+    hops: tuple[Spot, ...] = ()
+
+
+class MemberError(Exception):
+    """A path does not resolve in this kernel's types."""
+
+
+class _NoMemberError(MemberError):
+    """This kernel's types have no such member."""
+
+
+class _NoTypeError(MemberError):
+    """This kernel's types don't define the struct."""
+
+
+_TOKEN = re.compile(r"(->)|\[(\d+)\]|<(struct \w+)\.(\w+)>|\.?([A-Za-z_]\w*)")
+_CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q"}
+
+
+def _strip(type_: Type) -> Type:
+    while type_.kind == drgn.TypeKind.TYPEDEF:
+        type_ = type_.type
+    return type_
+
+
+def resolve(prog: Program, ctype: str, path: str) -> tuple[tuple[Spot, ...], Spot, Type]:
+    """Find ``path`` below ``ctype``: the pointers to follow on the way, the spot at its end, and its C type."""
+    type_ = _lookup(prog, ctype)
+    hops: list[Spot] = []
+    bit = 0
+    bits = 0
+    for arrow, index, container, embedded, name in _TOKEN.findall(path):
+        if arrow:
+            if type_.kind != drgn.TypeKind.POINTER:
+                raise _NoMemberError(f"{ctype}.{path}: not a pointer")
+            hops.append(_spot(prog, type_, bit, 0))
+            type_, bit, bits = _strip(type_.type), 0, 0
+        elif index:
+            if type_.kind != drgn.TypeKind.ARRAY:
+                raise _NoMemberError(f"{ctype}.{path}: not an array")
+            type_ = _strip(type_.type)
+            bit += int(index) * drgn.sizeof(type_) * 8
+        elif container:
+            type_ = _lookup(prog, container)
+            bit -= _member(type_, embedded)[1]
+        else:
+            type_, offset, bits = _member(type_, name)
+            bit += offset
+    return tuple(hops), _spot(prog, type_, bit, bits), type_
+
+
+def _lookup(prog: Program, ctype: str) -> Type:
+    try:
+        return _strip(prog.type(ctype))
+    except LookupError:
+        raise _NoTypeError(f"no {ctype} in the types of this kernel") from None
+
+
+def _member(type_: Type, name: str) -> tuple[Type, int, int]:
+    if type_.kind not in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+        raise _NoMemberError(f"{type_.type_name()} has no members")
+    if not type_.is_complete():
+        raise _NoTypeError(f"{type_.type_name()} is declared only")
+    try:
+        member = type_.member(name)
+    except LookupError:
+        raise _NoMemberError(f"{type_.type_name()} has no member {name}") from None
+    return _strip(member.type), member.bit_offset, member.bit_field_size or 0
+
+
+def _spot(prog: Program, type_: Type, bit: int, bits: int) -> Spot:
+    label = type_.type_name()
+    if bits:
+        return _bit_field(prog, type_, bit, bits, label)
+    count = 1
+    scalar = type_
+    if type_.kind == drgn.TypeKind.ARRAY:
+        scalar = _strip(type_.type)
+        count = type_.length or 0
+    size = drgn.sizeof(scalar) if scalar.kind != drgn.TypeKind.VOID else 0
+    if type_.kind == drgn.TypeKind.ARRAY and size == 1:
+        return Spot(bit // 8, count, f"{count}s", ctype=label)
+    if scalar.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION, drgn.TypeKind.ARRAY) or size not in (1, 2, 4, 8):
+        total = drgn.sizeof(type_) if type_.is_complete() else 0
+        return Spot(bit // 8, total, f"{total}s", ctype=label)
+    signed = _is_signed(scalar)
+    code = _CODES[(size, False)]
+    return Spot(bit // 8, size, code.lower() if signed else code, count=count, signed=signed, ctype=label)
+
+
+def _bit_field(prog: Program, type_: Type, bit: int, bits: int, label: str) -> Spot:
+    start = bit // 8
+    size = next(n for n in (1, 2, 4, 8) if bit % 8 + bits <= n * 8)
+    shift = bit % 8
+    if not _little(prog):
+        shift = size * 8 - shift - bits
+    return Spot(start, size, _CODES[(size, False)], shift=shift, bits=bits, signed=_is_signed(type_), ctype=label)
+
+
+def _is_signed(type_: Type) -> bool:
+    if type_.kind == drgn.TypeKind.ENUM:
+        return type_.type is not None and type_.type.is_signed
+    return type_.kind == drgn.TypeKind.INT and type_.is_signed
+
+
+def _little(prog: Program) -> bool:
+    platform = prog.platform
+    return platform is None or bool(platform.flags & drgn.PlatformFlags.IS_LITTLE_ENDIAN)
+
+
+def bind(prog: Program, field: Field) -> Bound:
+    """Bind one row: the first of its places that this kernel has."""
+    why = Absent(Reason.NOT_IN_KERNEL)
+    for place in field.places:
+        try:
+            hops, spot, _ = resolve(prog, field.ctype, place.path)
+            if place.bit is not None:
+                number = place.bit if isinstance(place.bit, int) else int(prog.constant(place.bit))
+                spot = _one_bit(spot, number)
+        except _NoTypeError as error:
+            why = Absent(Reason.NO_TYPE_INFO, str(error))
+        except (_NoMemberError, LookupError):
+            pass
+        else:
+            return Bound(field, place, spot, None, hops)
+    return Bound(field, None, None, why)
+
+
+def _one_bit(spot: Spot, number: int) -> Spot:
+    return Spot(spot.offset, spot.size, _CODES[(spot.size, False)], shift=spot.shift + number, bits=1, ctype="bit")
+
+
+def compile_groups(
+    groups: Sequence[Sequence[Bound]], byte_order: str, expressions: dict[str, str], names: dict[str, Any]
+) -> tuple[Callable[[bytes, Any], tuple[tuple[Any, ...], ...]], int, tuple[dict[str, int], ...]]:
+    """Compile bound rows without hops into ``decode(buffer, clock)`` -> one tuple per group.
+
+    Returns the function, the number of bytes that the buffer must have, and per group the index of its names.
+    ``expressions`` maps the ``by`` of a Convert to a Python expression over ``x`` (the raw value) and ``c`` (the
+    clock); ``names`` are what the expressions may call.
+    """
+    units: dict[tuple[int, int, str], str] = {}
+    scope: dict[str, Any] = dict(names)
+    bodies: list[str] = []
+    indexes: list[dict[str, int]] = []
+    for bounds in groups:
+        parts: list[str] = []
+        index: dict[str, int] = {}
+        for bound in bounds:
+            raw = _raw(bound, units, scope)
+            _add(index, bound.field.name, len(parts))
+            parts.append(raw)
+            for convert in bound.field.converts:
+                _add(index, convert.name, len(parts))
+                missing = bound.absent is not None
+                parts.append(raw if missing else f"({_apply(expressions[convert.by], raw)})")
+        bodies.append("(" + "".join(part + "," for part in parts) + ")")
+        indexes.append(index)
+    lines, size = _unpack_lines(units, byte_order, scope)
+    source = "def decode(buf, c):\n" + "".join(f"  {line}\n" for line in lines)
+    source += "  return (" + "".join(body + "," for body in bodies) + ")\n"
+    exec(compile(source, "<sockcrash layout>", "exec"), scope)  # noqa: S102
+    return scope["decode"], size, tuple(indexes)
+
+
+def _add(index: dict[str, int], name: str, number: int) -> None:
+    if name in index:
+        raise ValueError(f"two rows of one group are named {name}")
+    index[name] = number
+
+
+def _apply(expression: str, raw: str) -> str:
+    return re.sub(r"\bx\b", raw, expression)
+
+
+def _raw(bound: Bound, units: dict[tuple[int, int, str], str], scope: dict[str, Any]) -> str:
+    spot = bound.spot
+    if spot is None:
+        name = f"absent{len(scope)}"
+        scope[name] = bound.absent
+        return name
+    if spot.count != 1:
+        elements = [
+            units.setdefault((spot.offset + i * spot.size, spot.size, spot.code), f"u{len(units)}")
+            for i in range(spot.count)
+        ]
+        return "(" + "".join(element + "," for element in elements) + ")"
+    unit = units.setdefault((spot.offset, spot.size, spot.code), f"u{len(units)}")
+    if not spot.bits:
+        return unit
+    value = f"({unit} >> {spot.shift} & {(1 << spot.bits) - 1})"
+    if spot.signed and spot.bits > 1:
+        half = 1 << (spot.bits - 1)
+        value = f"(({value} ^ {half}) - {half})"
+    return value
+
+
+def _unpack_lines(
+    units: dict[tuple[int, int, str], str], byte_order: str, scope: dict[str, Any]
+) -> tuple[list[str], int]:
+    """Lay the units out in as few non-overlapping struct formats as needed; one unpack line for each."""
+    import struct
+
+    layers: list[tuple[int, list[str], list[str]]] = []
+    for (offset, size, code), name in sorted(units.items()):
+        for number, (end, formats, targets) in enumerate(layers):
+            if offset >= end:
+                layers[number] = (offset + size, [*formats, f"{offset - end}x{code}"], [*targets, name])
+                break
+        else:
+            layers.append((offset + size, [f"{offset}x{code}"], [name]))
+    lines: list[str] = []
+    total = 0
+    for number, (end, formats, targets) in enumerate(layers):
+        scope[f"unpack{number}"] = struct.Struct(byte_order + "".join(formats)).unpack_from
+        lines.append(f"({', '.join(targets)},) = unpack{number}(buf)")
+        total = max(total, end)
+    return lines, total
+
+
+def report(bounds: Iterable[Bound]) -> Iterable[tuple[str, str, str]]:
+    """Per row: its name, the path that won (or why none did), and where that is (``offset:size`` or bits)."""
+    for bound in bounds:
+        if bound.spot is None or bound.place is None:
+            yield bound.field.name, str(bound.absent), ""
+            continue
+        spot = bound.spot
+        where = f"+{spot.offset}" + (f" bits {spot.shift}..{spot.shift + spot.bits - 1}" if spot.bits else "")
+        yield bound.field.name, bound.place.path, f"{where} {spot.ctype}"

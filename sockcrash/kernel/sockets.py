@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which kinds of socket there are: how each is recognised, its struct, and the groups of rows that it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sockcrash.kernel import uapi
+from sockcrash.kernel.fields import FULL, IDENTITY, SOCK
+from sockcrash.kernel.fields_tcp import REQUEST, TCP, TCP_TIMERS, TIMEWAIT
+from sockcrash.kernel.layout import Group
+
+__all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_of")
+
+_INET = (uapi.AF_INET, uapi.AF_INET6)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of socket. ``groups`` beyond identity are decoded from one read of ``ctype``."""
+
+    name: str
+    ctype: str
+    groups: tuple[Group, ...]
+    families: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
+    protocols: tuple[int, ...] = ()
+    full: bool = True
+
+
+_COMMON = (IDENTITY, FULL, SOCK)
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("tcp", "struct tcp_sock", (*_COMMON, TCP, TCP_TIMERS), _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_TCP,)),
+        Kind("tcp-timewait", "struct tcp_timewait_sock", (IDENTITY, TIMEWAIT), full=False),
+        Kind("tcp-request", "struct tcp_request_sock", (IDENTITY, REQUEST), full=False),
+        Kind("mptcp", "struct mptcp_sock", _COMMON, _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_MPTCP,)),
+        Kind("udp", "struct udp_sock", _COMMON, _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDP,)),
+        Kind("udplite", "struct udp_sock", _COMMON, _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDPLITE,)),
+        Kind(
+            "ping", "struct inet_sock", _COMMON, _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_ICMP, uapi.IPPROTO_ICMPV6)
+        ),
+        Kind("raw", "struct raw_sock", _COMMON, _INET, (uapi.SOCK_RAW,)),
+        Kind("unix", "struct unix_sock", _COMMON, (uapi.AF_UNIX,)),
+        Kind("packet", "struct packet_sock", _COMMON, (uapi.AF_PACKET,)),
+        Kind("netlink", "struct netlink_sock", _COMMON, (uapi.AF_NETLINK,)),
+        Kind("vsock", "struct vsock_sock", _COMMON, (uapi.AF_VSOCK,)),
+        Kind("xdp", "struct xdp_sock", _COMMON, (uapi.AF_XDP,)),
+        Kind("other", "struct sock", _COMMON),
+    )
+}
+
+# Where ``-f NAME`` looks for a member that no row names, per kind; each struct begins with the next one.
+_INET_WAY = ("struct inet_sock", "struct sock", "struct sock_common")
+STRUCTS_ON_THE_WAY: dict[str, tuple[str, ...]] = {
+    "tcp": ("struct tcp_sock", "struct inet_connection_sock", *_INET_WAY),
+    "tcp-timewait": ("struct tcp_timewait_sock", "struct inet_timewait_sock", "struct sock_common"),
+    "tcp-request": ("struct tcp_request_sock", "struct inet_request_sock", "struct request_sock", "struct sock_common"),
+    "mptcp": ("struct mptcp_sock", "struct inet_connection_sock", *_INET_WAY),
+    "udp": ("struct udp_sock", *_INET_WAY),
+    "udplite": ("struct udp_sock", *_INET_WAY),
+    "ping": _INET_WAY,
+    "raw": ("struct raw_sock", *_INET_WAY),
+    **{
+        name: (KINDS[name].ctype, "struct sock", "struct sock_common")
+        for name in ("unix", "packet", "netlink", "vsock", "xdp")
+    },
+    "other": ("struct sock", "struct sock_common"),
+}
+
+_BY_STATE = {uapi.TIME_WAIT: KINDS["tcp-timewait"], uapi.NEW_SYN_RECV: KINDS["tcp-request"]}
+
+
+def mini_kind(family: int, state: int) -> Kind | None:
+    """The kind of an inet object that is no full socket (``!sk_fullsock()``), else None."""
+    return _BY_STATE.get(state) if family in _INET else None
+
+
+def kind_of(family: int, type_: int, protocol: int) -> Kind:
+    """The kind of a full socket."""
+    for kind in KINDS.values():
+        if (
+            family in kind.families
+            and (not kind.types or type_ in kind.types)
+            and (not kind.protocols or protocol in kind.protocols)
+        ):
+            return kind
+    return KINDS["other"]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How raw members become values in common units: expressions over ``x``, the member, and ``c``, the clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.clock import Clock
+
+__all__ = ("EXPRESSIONS", "NAMES", "age32_ms")
+
+_NEVER = Absent(Reason.NOT_ASSIGNED, "never happened")
+_NO_SAMPLE = Absent(Reason.NOT_ASSIGNED, "no sample yet")
+_UNLIMITED = Absent(Reason.UNLIMITED)
+_INITIAL_SSTHRESH = Absent(Reason.UNLIMITED, "initial slow start")
+
+
+def age32_ms(stamp: int, clock: Clock) -> int | Absent:
+    """Milliseconds since a ``tcp_jiffies32`` stamp (u32); jiffies may lag a little in a dump, so never negative."""
+    if stamp == 0:
+        return _NEVER
+    age = (clock.jiffies - stamp) & 0xFFFFFFFF
+    return 0 if age >= 0x80000000 else age * 1000 // clock.hz
+
+
+def text(raw: bytes) -> str:
+    """A NUL-terminated ``char[]`` of the kernel; bytes that are not ASCII are kept as escapes."""
+    return raw.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
+
+
+EXPRESSIONS: dict[str, str] = {
+    "srtt": "x >> 3 if x else no_sample",
+    "shr3": "x >> 3",
+    "shr2": "x >> 2",
+    "rtt": "x >> 3 if x else no_sample",
+    "jiffies_ms": "x * 1000 // c.hz",
+    "jiffies_us": "x * 1000000 // c.hz",
+    "age32_ms": "age32_ms(x, c)",
+    "min_rtt": "no_sample if x == 0xFFFFFFFF else x",
+    "ssthresh": "initial_ssthresh if x >= 0x7FFFFFFF else x",
+    "rate": "unlimited if x == c.ulong_max else x",
+    "less_one": "x - 1",
+    "text": "text(x)",
+}
+NAMES: dict[str, Any] = {
+    "age32_ms": age32_ms,
+    "text": text,
+    "no_sample": _NO_SAMPLE,
+    "unlimited": _UNLIMITED,
+    "initial_ssthresh": _INITIAL_SSTHRESH,
+}

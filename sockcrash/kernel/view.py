@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One kernel as the rest of sockcrash sees it: bytes by address, bound readers, the clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import drgn
+
+from sockcrash.kernel import clock as _clock
+from sockcrash.kernel.layout import Bound, Group, bind, compile_groups
+from sockcrash.kernel.units import EXPRESSIONS, NAMES
+from sockcrash.model import Absent, Reason, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from drgn import Program
+
+__all__ = ("Kernel", "Reader", "kernel_of")
+
+_PIECE = 64
+
+
+class Kernel:
+    """A drgn Program with what is bound once per kernel: readers, HZ, and the memory door.
+
+    ``read(address, size)`` returns bytes or raises drgn.FaultError. ``exact`` reads nothing of a pointee but the
+    members that rows bind (for snapshots).
+    """
+
+    def __init__(self, prog: Program) -> None:
+        self.prog = prog
+        self.read: Callable[[int, int], bytes] = prog.read
+        self.live = bool(prog.flags & drgn.ProgramFlags.IS_LIVE)
+        platform = prog.platform
+        little = platform is None or bool(platform.flags & drgn.PlatformFlags.IS_LITTLE_ENDIAN)
+        self.byte_order = "<" if little else ">"
+        self.exact = False
+        self.cache: dict[Any, Any] = {}
+        self._bounds: dict[str, tuple[Bound, ...]] = {}
+        self._offsets: dict[str, dict[str, int]] = {}
+        self._readers: dict[tuple[str, ...], Reader] = {}
+        self._clock: _clock.Clock | None = None
+        self._keeper: drgn.Object | None = None
+
+    def bounds(self, group: Group) -> tuple[Bound, ...]:
+        """The rows of a group, bound to this kernel."""
+        if group.name not in self._bounds:
+            self._bounds[group.name] = tuple(bind(self.prog, field) for field in group.fields)
+        return self._bounds[group.name]
+
+    def offsets(self, group: Group) -> dict[str, int]:
+        """Byte offsets of the rows of a group that this kernel has: for links and list heads, which are not decoded."""
+        if group.name not in self._offsets:
+            bounds = self.bounds(group)
+            self._offsets[group.name] = {bound.field.name: bound.spot.offset for bound in bounds if bound.spot}
+        return self._offsets[group.name]
+
+    def reader(self, *groups: Group) -> Reader:
+        """A compiled reader of groups that start at the same address; made once."""
+        key = tuple(group.name for group in groups)
+        if key not in self._readers:
+            self._readers[key] = Reader(self, [self.bounds(group) for group in groups])
+        return self._readers[key]
+
+    def clock(self) -> _clock.Clock:
+        """The kernel's now, as of the last ``tick``."""
+        return self._clock or self.tick()
+
+    def tick(self) -> _clock.Clock:
+        """Look at the clock again: a live kernel's goes on, a dump's stands still."""
+        if self._clock is None or self.live:
+            if self._keeper is None:
+                self._keeper = _clock.timekeeper(self.prog)
+            hz = self._clock.hz if self._clock else _clock.find_hz(self.prog)
+            jiffies = int(self.prog["jiffies_64"])
+            self._clock = _clock.Clock(hz, jiffies, _clock.monotonic_ns(self._keeper))
+        return self._clock
+
+
+class Reader:
+    """Bytes of one object, and of what it points to, into one Section per group."""
+
+    def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]]) -> None:
+        self._kernel = kernel
+        direct = [[bound for bound in group if not bound.hops] for group in groups]
+        pointers = sorted({bound.hops[0] for group in groups for bound in group if bound.hops}, key=lambda s: s.offset)
+        hidden = [Bound(_pointer_row(number), None, spot, None) for number, spot in enumerate(pointers)]
+        self._decode, self.size, indexes = compile_groups([*direct, hidden], kernel.byte_order, EXPRESSIONS, NAMES)
+        self._children = [_child(kernel, groups, spot) for spot in pointers]
+        everywhere = [bound for group in groups for bound in group]
+        self._places = [(bound, (*bound.hops, bound.spot)[0]) for bound in everywhere if bound.spot]
+        self._spots = {spot for _, spot in self._places}
+        self.indexes = [dict(index) for index in indexes[:-1]]
+        for child in self._children:
+            for index, more in zip(self.indexes, child.reader.indexes, strict=True):
+                base = len(index)
+                index.update({name: base + number for name, number in more.items()})
+
+    def sections(self, address: int, buffer: bytes | None = None) -> tuple[Section, ...]:
+        """Decode the object at ``address``, from ``buffer`` if its bytes are there already."""
+        values = self.values(address, self.fetch(address) if buffer is None else buffer, self._kernel.clock())
+        return tuple(Section(index, value) for index, value in zip(self.indexes, values, strict=True))
+
+    def salvaged(self, address: int) -> tuple[Section, ...]:
+        """As ``sections``, of an object that is partly unreadable: what lies in a hole is Absent."""
+        content, holes = self.salvage(address)
+        lost = self.names_in(holes)
+        why = Absent(Reason.UNREADABLE, f"{address + holes[0][0]:#x}") if holes else None
+        sections = []
+        for section in self.sections(address, content):
+            values = tuple(why if name in lost else value for name, value in section.items())
+            sections.append(Section({name: number for number, name in enumerate(section)}, values))
+        return tuple(sections)
+
+    def fetch(self, address: int) -> bytes:
+        """The bytes of an object: in one read, or (exact) member by member with zeroes between."""
+        read = self._kernel.read
+        if not self._kernel.exact:
+            return read(address, self.size)
+        sparse = bytearray(self.size)
+        for spot in self._spots:
+            length = spot.size * spot.count
+            sparse[spot.offset : spot.offset + length] = read(address + spot.offset, length)
+        return bytes(sparse)
+
+    def salvage(self, address: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
+        """The bytes of an object that is partly unreadable, zeroes in the holes, and the holes (start, end)."""
+        content = bytearray(self.size)
+        holes: list[tuple[int, int]] = []
+        for start in range(0, self.size, _PIECE):
+            length = min(_PIECE, self.size - start)
+            try:
+                content[start : start + length] = self._kernel.read(address + start, length)
+            except drgn.FaultError:
+                holes.append((start, start + length))
+        return bytes(content), tuple(holes)
+
+    def names_in(self, holes: tuple[tuple[int, int], ...]) -> frozenset[str]:
+        """The names of rows (converted ones included) that lie in holes."""
+        lost: set[str] = set()
+        for bound, spot in self._places:
+            if any(spot.offset < end and start < spot.offset + spot.size * spot.count for start, end in holes):
+                lost.add(bound.field.name)
+                lost.update(convert.name for convert in bound.field.converts)
+        return frozenset(lost)
+
+    def values(self, address: int, buffer: bytes, clock: _clock.Clock) -> list[tuple[Any, ...]]:
+        """The values of each group, in the order of ``indexes``."""
+        *values, pointers = self._decode(buffer, clock)
+        for child, pointer in zip(self._children, pointers, strict=True):
+            more = child.values(pointer, address, buffer, clock)
+            values = [value + extra for value, extra in zip(values, more, strict=True)]
+        return values
+
+
+class _Child:
+    """What lies behind one pointer of a Reader."""
+
+    def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]], shared: bool) -> None:
+        self.reader = Reader(kernel, groups)
+        self._memo: dict[int, list[tuple[Any, ...]]] | None = {} if shared else None
+        self._counts = [len(index) for index in self.reader.indexes]
+        self._null = self._absent(Absent(Reason.NOT_APPLICABLE, "NULL pointer"))
+
+    def _absent(self, why: Absent) -> list[tuple[Any, ...]]:
+        return [(why,) * count for count in self._counts]
+
+    def values(self, pointer: int, base: int, buffer: bytes, clock: _clock.Clock) -> list[tuple[Any, ...]]:
+        if not pointer:
+            return self._null
+        memo = self._memo
+        if memo is not None and pointer in memo:
+            return memo[pointer]
+        reader = self.reader
+        try:
+            inside = 0 <= pointer - base <= len(buffer) - reader.size
+            content = buffer[pointer - base :] if inside else reader.fetch(pointer)
+            values = reader.values(pointer, content, clock)
+        except drgn.FaultError as error:
+            return self._absent(Absent(Reason.UNREADABLE, f"{error.address:#x}"))
+        if memo is not None:
+            memo[pointer] = values
+        return values
+
+
+def _pointer_row(number: int) -> Any:
+    from sockcrash.kernel.layout import Field
+
+    return Field(f"->{number}", "", ())
+
+
+def _child(kernel: Kernel, groups: Sequence[Sequence[Bound]], pointer: Any) -> _Child:
+    behind = [
+        [
+            Bound(bound.field, bound.place, bound.spot, bound.absent, bound.hops[1:])
+            for bound in group
+            if bound.hops and bound.hops[0] == pointer
+        ]
+        for group in groups
+    ]
+    shared = all(bound.field.shared for group in behind for bound in group)
+    return _Child(kernel, behind, shared)
+
+
+def kernel_of(prog: Program) -> Kernel:
+    """The Kernel of a Program, made once."""
+    key = "sockcrash.kernel"
+    if key not in prog.cache:
+        prog.cache[key] = Kernel(prog)
+    kernel: Kernel = prog.cache[key]
+    return kernel

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A user's way of naming sockets → handles: the one dispatcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.errors import NotASocketError
+from sockcrash.kernel.fields import FULL, IDENTITY
+from sockcrash.kernel.files import descriptors, find_task, socket_of_file, tasks
+from sockcrash.kernel.tables import tcp_sockets
+from sockcrash.locate.address import Handle, by_socket, handle_at, prove
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+    from sockcrash.locate.spec import Spec
+
+__all__ = ("Handle", "all_sockets", "locate")
+
+Complain = Callable[[str], None]
+
+
+def locate(kernel: Kernel, spec: Spec, complain: Complain, *, force: bool = False) -> list[Handle]:
+    """The sockets that a SPEC names, at least one; NotASocketError otherwise."""
+    if spec.form == "address":
+        return [prove(kernel, spec.number, spec.text, force=force)]
+    if spec.form in ("fd", "pid"):
+        return _of_process(kernel, spec)
+    wanted = {"cookie": _has_cookie, "ino": _has_inode}[spec.form]
+    found = [handle for handle in all_sockets(kernel, complain, spec.text) if wanted(kernel, handle, spec.number)]
+    if not found:
+        raise NotASocketError(spec.text, f"{spec.text}: no socket has it", hint=_why_none(spec))
+    return found
+
+
+def _why_none(spec: Spec) -> str | None:
+    if spec.form == "cookie":
+        return "a cookie is 0 until someone asks for it (ss does), so one that was never printed can't be found"
+    return None
+
+
+def _has_cookie(kernel: Kernel, handle: Handle, number: int) -> bool:
+    (identity,) = kernel.reader(IDENTITY).sections(handle.address)
+    return bool(identity["skc_cookie"] == number)
+
+
+def _has_inode(kernel: Kernel, handle: Handle, number: int) -> bool:
+    if not handle.kind.full:
+        return False
+    (full,) = kernel.reader(FULL).sections(handle.address)
+    return bool(full["inode"] == number)
+
+
+def _of_process(kernel: Kernel, spec: Spec) -> list[Handle]:
+    task = find_task(kernel, spec.number)
+    if task is None:
+        raise NotASocketError(spec.text, f"{spec.text}: no process {spec.number}, or it has no files any more")
+    found: list[Handle] = []
+    seen: set[int] = set()
+    for fd, file in descriptors(kernel, task.files):
+        if spec.fd is not None and fd != spec.fd:
+            continue
+        socket = socket_of_file(kernel, file)
+        if socket is None and spec.fd is not None:
+            raise NotASocketError(spec.text, f"{spec.text}: descriptor {fd} of {task.comm} is no socket")
+        handle = by_socket(kernel, socket, spec.text) if socket else None
+        if handle is not None and handle.address not in seen:
+            seen.add(handle.address)
+            found.append(handle)
+    if not found:
+        what = "no such descriptor" if spec.fd is not None else "it has no sockets open"
+        raise NotASocketError(spec.text, f"{spec.text}: {task.comm} is there, but {what}")
+    return found
+
+
+def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[Handle]:
+    """Every socket of every namespace, once: the tables first, then what only files of tasks lead to."""
+    seen: set[int] = set()
+    for found in tcp_sockets(kernel, complain):
+        seen.add(found.address)
+        try:
+            yield handle_at(kernel, found.address, how or found.how)
+        except drgn.FaultError as error:
+            complain(f"a socket at {found.address:#x} ({found.how}) is unreadable: {error}")
+    for handle in _in_files(kernel, complain, how):
+        if handle.address not in seen:
+            seen.add(handle.address)
+            yield handle
+
+
+def _in_files(kernel: Kernel, complain: Complain, how: str) -> Iterator[Handle]:
+    files_seen: set[int] = set()
+    tables_seen: set[int] = set()
+    for task in tasks(kernel):
+        if task.files in tables_seen:
+            continue
+        tables_seen.add(task.files)
+        try:
+            entries = descriptors(kernel, task.files)
+        except drgn.FaultError as error:
+            complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
+            continue
+        for fd, file in entries:
+            if file in files_seen:
+                continue
+            files_seen.add(file)
+            try:
+                socket = socket_of_file(kernel, file)
+                handle = by_socket(kernel, socket, how or f"fd:{task.pid}/{fd}") if socket else None
+            except drgn.FaultError:
+                continue
+            if handle is not None:
+                yield handle

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The records that travel from decoding to rules and renderers: plain, frozen, free of drgn objects."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = (
+    "EMPTY",
+    "Absent",
+    "Endpoint",
+    "Owner",
+    "Queue",
+    "Reason",
+    "Section",
+    "SocketRecord",
+    "Timer",
+)
+
+
+class Reason(enum.Enum):
+    """Why a value is not there."""
+
+    NOT_APPLICABLE = "not_applicable"
+    NOT_IN_KERNEL = "not_in_kernel"
+    UNREADABLE = "unreadable"
+    NO_TYPE_INFO = "no_type_info"
+    NOT_IN_SNAPSHOT = "not_in_snapshot"
+    NOT_ASSIGNED = "not_assigned"
+    UNLIMITED = "unlimited"
+    SECRET = "secret"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A value that is not there, with the reason; never stands for 0, None or an empty string."""
+
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class Section(Mapping[str, Any]):
+    """An immutable mapping over one unpacked tuple; the index of names is shared by all sockets of a kernel."""
+
+    __slots__ = ("_index", "_values")
+
+    def __init__(self, index: Mapping[str, int], values: tuple[Any, ...]) -> None:
+        self._index = index
+        self._values = values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[self._index[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __hash__(self) -> int:
+        return hash((tuple(self._index), self._values))
+
+    def __repr__(self) -> str:
+        return f"Section({dict(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Section, (dict(self._index), self._values))
+
+
+EMPTY = Section({}, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One end of a socket; which members are set depends on the family (design: endpoints of JSON)."""
+
+    address: str | None = None
+    port: int | None = None
+    path: str | Absent | None = None
+    inode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer of a socket. ``expires_in_ms`` is negative when it is overdue."""
+
+    name: str
+    pending: bool
+    expires_in_ms: int | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue of a socket: payload bytes and buffers, where the kernel counts them."""
+
+    name: str
+    bytes: int | Absent
+    skbs: int | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a socket. ``kind`` is fd, accept-queue, orphan, timewait, request, ..."""
+
+    kind: str
+    pid: int | None = None
+    comm: str | None = None
+    fd: int | None = None
+    listener: int | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketRecord:
+    """Everything that was read of one socket."""
+
+    address: int
+    kind: str
+    how: str
+    family: str | Absent
+    type: str | Absent
+    protocol: str | Absent
+    state: str | Absent
+    local: Endpoint | Absent
+    peer: Endpoint | Absent
+    inode: int | Absent
+    cookie: int | Absent
+    netns: int | Absent
+    uid: int | Absent
+    cgroup: str | Absent
+    ifindex: int | Absent
+    device: str | Absent
+    mark: int | Absent
+    proved: bool = True
+    torn: bool = False
+    note: str = ""
+    owners: tuple[Owner, ...] | Absent = ()
+    sock: Section = EMPTY
+    tcp: Section = EMPTY
+    minisock: Section = EMPTY
+    timers: tuple[Timer, ...] | None = None
+    queues: tuple[Queue, ...] | None = None

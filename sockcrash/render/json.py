@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Records as JSON, schema 1 (sockcrash/schema.json): absent values are null, with the reason in ``absent``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sockcrash.model import Absent, Endpoint, Owner, Section, SocketRecord, Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("dumps", "fields_object", "record_object")
+
+SCHEMA = 1
+
+
+def dumps(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def record_object(record: SocketRecord) -> dict[str, Any]:
+    """The JSON object of one record."""
+    absent: dict[str, str] = {}
+
+    def plain(name: str, value: Any) -> Any:
+        if isinstance(value, Absent):
+            absent[name] = str(value)
+            return None
+        return value
+
+    out: dict[str, Any] = {
+        "schema": SCHEMA,
+        "address": f"{record.address:#x}",
+        "kind": record.kind,
+        "family": plain("family", record.family),
+        "type": plain("type", record.type),
+        "protocol": plain("protocol", record.protocol),
+        "state": plain("state", record.state),
+        "local": _endpoint(plain("local", record.local)),
+        "peer": _endpoint(plain("peer", record.peer)),
+        "inode": plain("inode", record.inode),
+        "cookie": _hex(plain("cookie", record.cookie)),
+        "netns": plain("netns", record.netns),
+        "uid": plain("uid", record.uid),
+        "cgroup": plain("cgroup", record.cgroup),
+        "mark": plain("mark", record.mark),
+        "ifindex": plain("ifindex", record.ifindex),
+        "device": plain("device", record.device),
+        "torn": record.torn,
+        "proved": record.proved,
+        "how": record.how,
+        "note": record.note,
+        "owners": _owners(plain("owners", record.owners)),
+    }
+    for name in ("sock", "tcp", "minisock"):
+        section: Section = getattr(record, name)
+        if section:
+            out[name] = {key: _value(plain(f"{name}.{key}", value)) for key, value in section.items()}
+    if record.timers is not None:
+        out["timers"] = [_timer(timer, absent) for timer in record.timers]
+    out["absent"] = absent
+    return out
+
+
+def fields_object(record: SocketRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object of one record with chosen fields (-f)."""
+    absent = {name: str(value) for name, value in fields.items() if isinstance(value, Absent)}
+    values = {name: None if isinstance(value, Absent) else _value(value) for name, value in fields.items()}
+    return {
+        "schema": SCHEMA,
+        "address": f"{record.address:#x}",
+        "kind": record.kind,
+        "fields": values,
+        "absent": {f"fields.{name}": why for name, why in absent.items()},
+    }
+
+
+def _hex(value: int | None) -> str | None:
+    return None if value is None else f"{value:#x}"
+
+
+def _value(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _endpoint(end: Endpoint | None) -> dict[str, Any] | None:
+    return None if end is None else {"address": end.address, "port": end.port}
+
+
+def _owners(owners: tuple[Owner, ...] | None) -> list[dict[str, Any]] | None:
+    if owners is None:
+        return None
+    return [_owner(owner) for owner in owners]
+
+
+def _owner(owner: Owner) -> dict[str, Any]:
+    if owner.kind == "fd":
+        return {"kind": "fd", "pid": owner.pid, "comm": owner.comm, "fd": owner.fd}
+    if owner.kind == "request":
+        return {"kind": "request", "listener": _hex(owner.listener)}
+    return {"kind": owner.kind}
+
+
+def _timer(timer: Timer, absent: dict[str, str]) -> dict[str, Any]:
+    left = timer.expires_in_ms
+    if isinstance(left, Absent):
+        absent[f"timers.{timer.name}.expires_in_ms"] = str(left)
+        left = None  # type: ignore[assignment]
+    return {"name": timer.name, "pending": timer.pending, "expires_in_ms": left}

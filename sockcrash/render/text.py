@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One socket on one screen, grouped as a person thinks: who, state, send side, receive side, time, congestion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sockcrash.model import Absent, Owner, Reason, Section, SocketRecord, Timer
+from sockcrash.render.escape import printable
+from sockcrash.render.story import story
+from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ("fields_text", "record_text")
+
+_TIMER_NAMES = {
+    "retransmit": "retransmission (RTO)",
+    "persist": "zero-window probe",
+    "loss-probe": "tail loss probe",
+    "rack-reorder": "RACK reordering",
+}
+
+
+def record_text(record: SocketRecord) -> str:
+    """The default text of one record."""
+    lines = [_head(record), *(f"  {label:<11}{text}" for label, text in _lines(record))]
+    return "\n".join(lines)
+
+
+def fields_text(record: SocketRecord, fields: Mapping[str, Any]) -> str:
+    """Chosen fields of one record, one a line."""
+    width = max((len(name) for name in fields), default=0)
+    rows = (f"  {name:<{width}} = {show(value)}" for name, value in fields.items())
+    return "\n".join((_head(record), *rows))
+
+
+def _head(record: SocketRecord) -> str:
+    ends = "" if isinstance(record.local, Absent) else f"{end(record.local)} -> {end(record.peer)}  "
+    state = show(record.state) if record.kind.startswith(("tcp", "mptcp")) else ""
+    return f"{record.kind}  {ends}{state}  {record.address:#x}".replace("    ", "  ")
+
+
+def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
+    if record.note:
+        yield "note", record.note
+    if not record.proved:
+        yield "UNPROVED", "nothing proves that this memory is a socket: every value below may be wrong"
+    if record.torn:
+        yield "TORN", "the socket changed while it was read: values may not belong together"
+    for sentence in story(record):
+        yield "", sentence
+    yield "held by", _holders(record.owners)
+    yield "identity", _identity(record)
+    if record.tcp:
+        yield from _listener(record) if record.state == "LISTEN" else _stream(record)
+    if record.minisock:
+        yield from _minisock(record)
+    if record.timers is not None:
+        yield "timers", _timers(record.timers)
+    if record.sock:
+        yield "memory", _memory(record.sock)
+
+
+def _holders(owners: tuple[Owner, ...] | Absent) -> str:
+    if isinstance(owners, Absent):
+        return show(owners)
+    return ", ".join(_holder(owner) for owner in owners) or "no descriptor"
+
+
+def _holder(owner: Owner) -> str:
+    if owner.kind == "fd":
+        return f"{printable(owner.comm or '?')} (pid {owner.pid}) fd {owner.fd}"
+    if owner.kind == "request":
+        listener = f"{owner.listener:#x}" if owner.listener else "unknown"
+        return f"the handshake queue of listener {listener}"
+    return {"orphan": "nobody: closed by its process, the kernel finishes it", "timewait": "the kernel (TIME_WAIT)"}.get(
+        owner.kind, owner.kind
+    )
+
+
+def _identity(record: SocketRecord) -> str:
+    cookie = record.cookie if isinstance(record.cookie, Absent) else f"{record.cookie:#x}"
+    parts = [("inode", record.inode), ("cookie", cookie), ("netns", record.netns), ("uid", record.uid)]
+    if not isinstance(record.device, Absent):
+        parts.append(("device", record.device))
+    if record.mark:
+        parts.append(("mark", record.mark))
+    if not isinstance(record.cgroup, Absent):
+        parts.append(("cgroup", record.cgroup))
+    if record.kind == "other" or record.kind in ("netlink", "packet", "unix"):
+        parts.insert(0, ("family", f"{show(record.family)} {show(record.type)} protocol {show(record.protocol)}"))
+    shown = [f"{name} {show(value)}" for name, value in parts if not _inapplicable(value)]
+    return ", ".join(shown)
+
+
+def _inapplicable(value: Any) -> bool:
+    return isinstance(value, Absent) and value.reason is Reason.NOT_APPLICABLE
+
+
+def _listener(record: SocketRecord) -> Iterator[tuple[str, str]]:
+    sock, tcp = record.sock, record.tcp
+    yield "queues", (
+        f"accept queue {show(sock['sk_ack_backlog'])} of {show(sock['sk_max_ack_backlog'])},"
+        f" handshakes {show(tcp['accept_queue.qlen'])} ({show(tcp['accept_queue.young'])} without a retransmission)"
+    )
+    yield "congestion", f"{show(tcp['congestion'])} for its children unless they choose"
+
+
+def _stream(record: SocketRecord) -> Iterator[tuple[str, str]]:
+    tcp, sock = record.tcp, record.sock
+    yield "send", (
+        f"in flight {count(tcp['unacked_bytes'], 'byte')} in {count(tcp['packets_out'], 'segment')}"
+        f" (SACKed {show(tcp['sacked_out'])}, lost {show(tcp['lost_out'])}, retransmitted {show(tcp['retrans_out'])}),"
+        f" unsent {count(tcp['notsent_bytes'], 'byte')}, peer's window {show(tcp['snd_wnd'])}"
+    )
+    yield "", _sequence(tcp, ("snd_una", "snd_nxt", "write_seq"))
+    yield "receive", (
+        f"unread {count(tcp['receive_queue_bytes'], 'byte')}, window offered {show(tcp['receive_window_bytes'])}"
+        f" (rcv_ssthresh {show(tcp['rcv_ssthresh'])}, clamp {show(tcp['window_clamp'])})"
+    )
+    yield "", _sequence(tcp, ("copied_seq", "rcv_nxt", "rcv_wup", "rcv_wnd"))
+    yield "time", (
+        f"RTT {microseconds(tcp['rtt_us'])} +- {microseconds(tcp['rttvar_us'])} (min {microseconds(tcp['min_rtt_us'])}),"
+        f" RTO {milliseconds(tcp['rto_ms'])} (backoff {show(tcp['icsk_backoff'])}), delayed ACK {milliseconds(tcp['ato_ms'])}"
+    )
+    yield "loss", (
+        f"time-outs in a row {show(tcp['icsk_retransmits'])}, probes unanswered {show(tcp['icsk_probes_out'])},"
+        f" retransmitted in all {count(tcp['total_retrans'], 'segment')}, reordering {show(tcp['reordering'])}"
+    )
+    yield "congestion", (
+        f"{show(tcp['congestion'])} {show(tcp['ca_state'])}, cwnd {show(tcp['snd_cwnd'])},"
+        f" ssthresh {show(tcp['ssthresh'])}, pacing {rate(sock['pacing_rate_bytes_per_s'])},"
+        f" delivering {rate(tcp['delivery_rate_bytes_per_s'])}"
+    )
+    yield "sizes", (
+        f"MSS {show(tcp['mss_cache'])}, peer's {show(tcp['icsk_ack.rcv_mss'])}, advertised {show(tcp['advmss'])},"
+        f" path MTU {show(tcp['icsk_pmtu_cookie'])}"
+    )
+    yield "negotiated", _negotiated(tcp)
+    yield "settings", _settings(tcp)
+    yield "activity", (
+        f"sent {_ago(tcp['lastsnd_ms'])}, received {_ago(tcp['lastrcv_ms'])}, acknowledged {_ago(tcp['lastack_ms'])}"
+    )
+    yield "totals", (
+        f"sent {count(tcp['bytes_sent'], 'byte')} (acknowledged {show(tcp['bytes_acked'])},"
+        f" again {show(tcp['bytes_retrans'])}) in {count(tcp['segs_out'], 'segment')},"
+        f" received {count(tcp['bytes_received'], 'byte')} in {count(tcp['segs_in'], 'segment')}"
+    )
+    yield "busy", (
+        f"{microseconds(tcp['busy_us'])}, of which limited by the peer's window"
+        f" {microseconds(tcp['rwnd_limited_us'])}, by the send buffer {microseconds(tcp['sndbuf_limited_us'])}"
+    )
+
+
+def _sequence(tcp: Section, names: tuple[str, ...]) -> str:
+    return "  ".join(f"{name} {show(tcp[name])}" for name in names)
+
+
+def _ago(value: int | Absent) -> str:
+    return "never" if isinstance(value, Absent) and value.reason is Reason.NOT_ASSIGNED else f"{milliseconds(value)} ago"
+
+
+def _negotiated(tcp: Section) -> str:
+    names = tcp["negotiated"]
+    if isinstance(names, Absent):
+        return show(names)
+    scale = f"wscale (peer's {show(tcp['rx_opt.snd_wscale'])}, ours {show(tcp['rx_opt.rcv_wscale'])})"
+    return ", ".join(scale if name == "wscale" else name for name in names) or "no TCP options"
+
+
+def _settings(tcp: Section) -> str:
+    nonagle = tcp["nonagle"]
+    if isinstance(nonagle, Absent):
+        return show(nonagle)
+    parts = [f"TCP_NODELAY {'on' if nonagle & 1 else 'off'}", f"TCP_CORK {'on' if nonagle & 2 else 'off'}"]
+    if tcp["icsk_user_timeout"]:
+        parts.append(f"TCP_USER_TIMEOUT {milliseconds(tcp['icsk_user_timeout'])}")
+    if tcp["ulp"]:
+        parts.append(f"ULP {show(tcp['ulp'])}")
+    return ", ".join(parts)
+
+
+def _minisock(record: SocketRecord) -> Iterator[tuple[str, str]]:
+    mini = record.minisock
+    if record.kind == "tcp-timewait":
+        yield "sequence", _sequence(mini, ("tw_snd_nxt", "tw_rcv_nxt", "tw_rcv_wnd", "tw_ts_recent"))
+        return
+    yield "sequence", _sequence(mini, ("snt_isn", "rcv_isn", "rcv_nxt"))
+    yield "handshake", (
+        f"SYN-ACK sent again {count(mini['num_retrans'], 'time')}, timed out {count(mini['num_timeout'], 'time')},"
+        f" MSS {show(mini['mss'])}"
+    )
+
+
+def _timers(timers: tuple[Timer, ...]) -> str:
+    running = [
+        f"{_TIMER_NAMES.get(timer.name, timer.name)} {_when(timer.expires_in_ms)}" for timer in timers if timer.pending
+    ]
+    return ", ".join(running) or "none is running"
+
+
+def _when(left: int | Absent) -> str:
+    if isinstance(left, Absent):
+        return show(left)
+    return f"in {milliseconds(left)}" if left >= 0 else f"overdue by {milliseconds(-left)}"
+
+
+def _memory(sock: Section) -> str:
+    locks = sock["sk_userlocks"]
+    pinned = (" (set by the application)" if locks & bit else "" for bit in (2, 1)) if isinstance(locks, int) else ("", "")
+    received, sent = pinned
+    return (
+        f"receive {show(sock['sk_rmem_alloc'])} of {show(sock['sk_rcvbuf'])}{received},"
+        f" send {show(sock['sk_wmem_queued'])} of {show(sock['sk_sndbuf'])}{sent},"
+        f" backlog {show(sock['sk_backlog.len'])}, drops {show(sock['drops'])}"
+    )

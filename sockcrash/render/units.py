@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Numbers as people read them: times, sizes, rates, endpoints, and why a value is absent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sockcrash.model import Absent, Endpoint, Reason
+from sockcrash.render.escape import printable
+
+__all__ = ("count", "end", "milliseconds", "microseconds", "rate", "show")
+
+_SHORT = {
+    Reason.NOT_APPLICABLE: "n/a",
+    Reason.NOT_IN_KERNEL: "not in this kernel",
+    Reason.UNREADABLE: "unreadable",
+    Reason.NO_TYPE_INFO: "no type info",
+    Reason.NOT_IN_SNAPSHOT: "not in the snapshot",
+    Reason.NOT_ASSIGNED: "none",
+    Reason.UNLIMITED: "unlimited",
+    Reason.SECRET: "secret",
+}
+
+
+def show(value: Any) -> str:
+    """Any value, or in parentheses why there is none."""
+    if isinstance(value, Absent):
+        detail = value.detail if value.reason in (Reason.NOT_ASSIGNED, Reason.UNREADABLE) else ""
+        return f"({_SHORT[value.reason]}{': ' if detail else ''}{detail})"
+    return printable(str(value))
+
+
+def milliseconds(value: int | Absent) -> str:
+    """A duration in ms: ``180 ms``, ``3.2 s``, ``2 h 5 min``."""
+    if isinstance(value, Absent):
+        return show(value)
+    if abs(value) < 1000:
+        return f"{value} ms"
+    seconds = value / 1000
+    if abs(seconds) < 120:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 120:
+        return f"{minutes} min {int(seconds % 60)} s"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 72 else f"{hours // 24} d {hours % 24} h"
+
+
+def microseconds(value: int | Absent) -> str:
+    """A duration in µs: ``488 µs``, ``12.3 ms``."""
+    if isinstance(value, Absent):
+        return show(value)
+    if value < 1000:
+        return f"{value} µs"
+    return f"{value / 1000:.1f} ms" if value < 1_000_000 else f"{value / 1_000_000:.1f} s"
+
+
+def rate(value: int | Absent) -> str:
+    """Bytes per second: ``1.2 MB/s``."""
+    if isinstance(value, Absent):
+        return show(value)
+    amount = float(value)
+    for unit in ("B/s", "kB/s", "MB/s", "GB/s"):
+        if amount < 1000 or unit == "GB/s":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B/s" else f"{amount:.1f} {unit}"
+
+
+def count(value: int | Absent, one: str, many: str | None = None) -> str:
+    """``1 segment``, ``3 segments``."""
+    if isinstance(value, Absent):
+        return show(value)
+    return f"{value} {one if value == 1 else many or one + 's'}"
+
+
+def end(value: Endpoint | Absent) -> str:
+    """``127.0.0.1:80``, ``[::1]:80``; ``*`` stands for port 0."""
+    if isinstance(value, Absent):
+        return "-"
+    address = value.address or ""
+    port = str(value.port) if value.port else "*"
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Opening a kernel: the running one, a vmcore or a QEMU guest, or saying why not and what helps."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import drgn
+
+from sockcrash import __version__
+from sockcrash.errors import TargetError, UsageError
+from sockcrash.kernel import vmcoreinfo
+from sockcrash.target import debuginfo, live, qemu, vmcore
+from sockcrash.target.corefile import looks_like_core, open_regular
+
+__all__ = ("Target", "TargetOptions", "looks_like_core", "open_target")
+
+logger = logging.getLogger("sockcrash")
+
+VMCOREINFO_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOptions:
+    """The target options of a command line, named as there. Neither ``core`` nor ``qemu``: this kernel."""
+
+    core: str | None = None
+    qemu: str | None = None
+    symbols: tuple[str, ...] = ()
+    main_symbols: bool = False
+    no_default_symbols: bool = False
+    extra_symbols: tuple[str, ...] = ()
+    try_symbols_by: tuple[str, ...] = ()
+    no_symbols_by: tuple[str, ...] = ()
+    debug_directory: tuple[str, ...] = ()
+    kernel_directory: tuple[str, ...] = ()
+    vmcoreinfo: str | None = None
+    btf: str | None = None
+    system_map: str | None = None
+    debuginfo: str = "auto"
+    architecture: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An opened kernel.
+
+    ``source``: "live", "vmcore" or "qemu". ``types``: "btf" or "dwarf". ``symbols``: "kallsyms", "elf" or
+    "system-map". ``taken``: when the memory was as it reads, in ISO 8601, None if that can't be known.
+    ``path``: the dump's. ``notes``: what a user should know of how it was opened.
+    """
+
+    prog: drgn.Program
+    source: str
+    release: str
+    types: str
+    symbols: str
+    taken: str | None
+    path: str | None = None
+    notes: tuple[str, ...] = ()
+    tool: str = f"sockcrash {__version__}"
+
+    def describe(self) -> dict[str, str | None]:
+        """The JSON object ``target``."""
+        return {
+            "source": self.source,
+            "release": self.release,
+            "types": self.types,
+            "symbols": self.symbols,
+            "taken": self.taken,
+            "tool": self.tool,
+        }
+
+
+def open_target(options: TargetOptions) -> Target:
+    """Open what ``options`` name. TargetError: why not, and what to do; UsageError: contradictions."""
+    debuginfo.check_options(options)
+    prog = _program(options)
+    notes: list[str] = []
+    if options.qemu is not None:
+        qemu.open_guest(prog, options.qemu)
+    elif options.core is None or live.is_kcore(options.core):
+        live.open_kcore(prog)
+    else:
+        notes += vmcore.open_dump(prog, options.core, vmcoreinfo_given=options.vmcoreinfo is not None)
+    for note in notes:
+        logger.warning("%s", note)
+    release = prog["UTS_RELEASE"].string_().decode(errors="backslashreplace")
+    attached = debuginfo.attach(prog, options, release)
+    for note in attached.notes:
+        logger.info("%s", note)
+    logger.info("kernel %s: types from %s, symbols from %s", release, attached.types, attached.symbols)
+    return Target(
+        prog=prog,
+        source=_source(prog, options),
+        release=release,
+        types=attached.types,
+        symbols=attached.symbols,
+        taken=_taken(prog),
+        path=options.core,
+        notes=(*notes, *attached.notes),
+    )
+
+
+def _program(options: TargetOptions) -> drgn.Program:
+    platform = None
+    if options.architecture is not None:
+        known = {architecture.name.lower(): architecture for architecture in drgn.Architecture}
+        if options.architecture.lower() not in known:
+            raise UsageError(
+                f"--architecture {options.architecture}: no such architecture",
+                hint=f"choose of {', '.join(known)}",
+            )
+        platform = drgn.Platform(known[options.architecture.lower()])
+    return drgn.Program(
+        platform, vmcoreinfo=_read_vmcoreinfo(options.vmcoreinfo) if options.vmcoreinfo else None
+    )
+
+
+def _read_vmcoreinfo(path: str) -> bytes:
+    with open_regular(path, "a file of VMCOREINFO text") as file:
+        text = file.read(VMCOREINFO_LIMIT)
+    if b"OSRELEASE=" not in text:
+        hint = "it is KEY=value lines, among them OSRELEASE=, PAGESIZE= and SYMBOL(swapper_pg_dir)="
+        raise TargetError(f"--vmcoreinfo {path}: this is no VMCOREINFO text", hint=hint)
+    return text
+
+
+def _source(prog: drgn.Program, options: TargetOptions) -> str:
+    if options.qemu is not None:
+        return "qemu"
+    return "live" if prog.flags & drgn.ProgramFlags.IS_LIVE else "vmcore"
+
+
+def _taken(prog: drgn.Program) -> str | None:
+    if prog.flags & drgn.ProgramFlags.IS_LIVE:
+        return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    seconds = vmcoreinfo.of(prog).plain.get("CRASHTIME", "")
+    if not seconds.isdecimal():
+        return None
+    try:
+        return datetime.fromtimestamp(int(seconds), timezone.utc).isoformat(timespec="seconds")
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Hold the scenario open; obey the lines `before`, `after FILE` and `stop` on stdin, answering each with a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from . import netns, others, tcp, truth
+from .registry import Registry
+
+TUNED = {
+    "ipv4/tcp_timestamps": "0", "ipv4/tcp_sack": "0", "ipv4/tcp_window_scaling": "0", "ipv4/tcp_ecn": "1",
+    "ipv4/tcp_congestion_control": "reno", "ipv4/tcp_keepalive_time": "1234", "ipv4/tcp_keepalive_intvl": "56",
+    "ipv4/tcp_keepalive_probes": "7", "ipv4/tcp_rmem": "4096 65536 1048576", "ipv4/tcp_wmem": "4096 32768 1048576",
+    "ipv4/ip_default_ttl": "99", "ipv4/tcp_syn_retries": "3", "ipv4/tcp_fin_timeout": "30",
+    "ipv4/tcp_notsent_lowat": "131072", "ipv4/tcp_reordering": "7", "ipv6/conf/all/hop_limit": "55",
+    "ipv4/tcp_retries2": "9", "ipv4/tcp_slow_start_after_idle": "0", "ipv4/tcp_mtu_probing": "1",
+}  # fmt: skip
+PEER = {"ipv4/tcp_keepalive_time": "4321", "ipv4/tcp_rmem": "4096 200000 4000000", "ipv4/ip_default_ttl": "88"}
+NAMES = ["init", "peer", "dead", "tuned"]
+
+
+def prepare() -> Registry:
+    """Namespaces, links and all sockets."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+    netns.add("peer", PEER)
+    netns.add("dead", {})
+    netns.add("tuned", TUNED)
+    netns.link("init", "peer", "va", 1)
+    netns.link("init", "dead", "vd", 2)
+    reg = Registry()
+    others.open_all(reg)
+    tcp.open_all(reg)
+    return reg
+
+
+def main() -> None:
+    """The scenario's life."""
+    reg = prepare()
+    record: dict[str, Any] = {
+        "schema": 1,
+        "release": os.uname().release,
+        "netns": [{"name": name, "inode": netns.inode_of(name)} for name in NAMES],
+        "refused": reg.refused,
+        "without_fd": reg.without_fd,
+    }
+    print("READY", len(reg.held), flush=True)
+    for line in sys.stdin:
+        word, _, argument = line.strip().partition(" ")
+        if word == "before":
+            record["before"] = truth.observe(reg, NAMES, before=True)
+            record["sockets"] = record["before"].pop("sockets")
+            record["uptime"] = Path("/proc/uptime").read_text().split()[0]
+            record["monotonic"] = time.monotonic()
+            print("OBSERVED", flush=True)
+        elif word == "after":
+            record["after"] = truth.observe(reg, NAMES, before=False)
+            Path(argument).write_text(json.dumps(record))
+            print("WRITTEN", flush=True)
+        elif word == "stop":
+            break
+
+
+main()
