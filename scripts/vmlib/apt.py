@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Where packages come from: the machine's own mirrors, read with other suite names, the system's setup untouched.
+"""Where packages come from: the machine's own mirrors, read with other suite names, its setup untouched.
 
 Signatures are checked by apt with the archive keyring, as for the machine's own suites.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from . import process, store
 from .errors import FileGone, VmError
 
-KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
+KEYRINGS = tuple(f"/usr/share/keyrings/debian-archive-keyring.{suffix}" for suffix in ("gpg", "pgp"))
 GONE = re.compile(r"\b404\b|File not found|does not have a Release file")
 UNREACHABLE = re.compile(
     r"Could not (?:resolve|connect)|Temporary failure|timed out|Connection (?:failed|refused)|\b5\d\d\b"

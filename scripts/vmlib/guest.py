@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A running guest: boot it, run things in it, move files, dump its memory, end it.
 
-    with Guest.boot("6.1") as guest:
-        print(guest.run(["uname", "-r"]).stdout)
-        guest.dump(Path("vmcore"))
+`with Guest.boot("6.1") as guest: guest.run(["uname", "-r"]); guest.dump(Path("vmcore"))`
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import socket
@@ -37,8 +36,9 @@ BOOT_TIMEOUT = 150.0
 PROJECT_IN_GUEST = "/opt/sockcrash"
 GUEST_ENVIRONMENT = {"PYTHONPATH": f"{PROJECT_IN_GUEST}:{rootfs.SITE}", "PYTHONDONTWRITEBYTECODE": "1"}
 CRASHED = re.compile(
-    r"Kernel panic|Oops:|general protection fault|(?<!watchdog: )BUG: (?!soft lockup)|kernel BUG at|unable to handle"
+    r"Kernel panic|Oops:|general protection fault|(?<!watchdog: )BUG: (?!soft lockup)|kernel BUG at"
 )
+TEMPORARY = "sockcrash-vm-"
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,14 @@ class Done:
         return self
 
 
+def _sweep() -> None:
+    """Remove what guests of killed processes left in the temporary directory."""
+    for path in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+        pid = path.name.removeprefix(TEMPORARY).split("-")[0]
+        if not Path("/proc", pid).exists() and path.stat().st_uid == os.getuid():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _command(kernel: Kernel, root: Path, directory: Path, smp: int, mem: int, append: str) -> list[str]:
     thread = "single" if smp == 1 else "multi"
     disks = ((root, "on", "off"), (kernel.modules, "off", "on"))
@@ -70,7 +78,7 @@ def _command(kernel: Kernel, root: Path, directory: Path, smp: int, mem: int, ap
         )
     ]  # fmt: skip
     return [
-        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        *process.BOUND, "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "q35", "-cpu", "max", "-accel", f"tcg,thread={thread}", "-smp", str(smp), "-m", str(mem),
         "-kernel", str(kernel.vmlinuz), "-initrd", str(directory / "initramfs"),
         "-append", f"console=ttyS0 loglevel=5 panic=-1 random.trust_cpu=on {append}",
@@ -84,11 +92,12 @@ def _command(kernel: Kernel, root: Path, directory: Path, smp: int, mem: int, ap
 
 
 class Guest:
-    """One running guest. QEMU ends with close(), with the `with` block, and with the thread that booted it."""
+    """One running guest. QEMU ends with close(), the `with` block, or the thread that booted it."""
 
     def __init__(self, kernel: Kernel, smp: int, mem: int, append: str) -> None:
         self.kernel = kernel
-        self.directory = Path(tempfile.mkdtemp(prefix="sockcrash-vm-"))
+        _sweep()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
         self.expect_crash = False
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,8 +110,7 @@ class Guest:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={"PATH": "/usr/bin:/usr/local/bin", "TMPDIR": str(self.directory)},
-                    preexec_fn=process.bound_to_us(),
+                    env={"PATH": process.PATH, "TMPDIR": str(store.vm_dir())},
                 )
             self._connect()
             self.release = str(self.wait_hello(BOOT_TIMEOUT)["hello"])
@@ -216,8 +224,7 @@ class Guest:
         return self._header(time.monotonic() + timeout)
 
     def _ask(self, limit: float, payload: bytes = b"", **request: Any) -> tuple[dict[str, Any], float]:
-        """Send a request that should take `limit` seconds at most; returns the answer's header and the deadline
-        for the rest of it."""
+        """Send a request that takes `limit` seconds at most; the answer's header, and the deadline for the rest."""
         if not self._channel:
             raise GuestError("the guest is closed")
         deadline = time.monotonic() + limit + GRACE
@@ -249,7 +256,8 @@ class Guest:
         err = self._read(header["err"], deadline).decode(errors="replace")
         self.check_console()
         if header["timed_out"]:
-            raise GuestError(f"in the guest: {' '.join(argv)[:200]} did not end in {timeout:.0f} s:\n{err[-2000:]}")
+            what = " ".join(argv)[:200]
+            raise GuestError(f"in the guest: {what} did not end in {timeout:.0f} s:\n{err[-2000:]}")
         return Done(tuple(argv), header["rc"], out, err)
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
@@ -283,13 +291,19 @@ class Guest:
         self.run(["mkdir", "-p", PROJECT_IN_GUEST]).check()
         self.run(["tar", "-x", "--no-same-owner", "-C", PROJECT_IN_GUEST], stdin=data).check()
 
+    def crash(self, timeout: float = BOOT_TIMEOUT) -> None:
+        """Panic the kernel by sysrq, and wait for the agent of the crash kernel that was loaded."""
+        self.expect_crash = True
+        self._ask(30, do="spawn", argv=["sh", "-c", "sleep 0.3; echo c > /proc/sysrq-trigger"], log="/dev/null")
+        self.wait_hello(timeout)
+
     def dump(self, path: Path) -> None:
-        """Write the guest's memory as an ELF vmcore, under a temporary name until whole. The guest goes on."""
+        """Write the guest's memory as an ELF vmcore, which bears its name once whole. The guest goes on."""
         temporary = path.with_name(path.name + ".part")
+        arguments = {"paging": False, "protocol": f"file:{temporary.absolute()}"}
         try:
-            qmp.execute(
-                Path(self.qmp_address), "dump-guest-memory", timeout=600, paging=False, protocol=f"file:{temporary}"
-            )
+            qmp.execute(Path(self.qmp_address), "dump-guest-memory", timeout=600, **arguments)
+            temporary.chmod(0o600)
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The guest's PID 1 and its agent: does what the host asks over a virtio-serial port. Runs inside the guest only."""
+"""The guest's PID 1 and its agent, which does what the host asks over a virtio-serial port."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import wire
+from . import wire
 
 PORT_NAME = "sockcrash.agent"
 MOUNTS = (
@@ -28,9 +28,9 @@ MOUNTS = (
     ("debugfs", "/sys/kernel/debug", "debugfs"),
 )
 MODULES = (
-    "qemu_fw_cfg inet_diag tcp_diag udp_diag unix_diag raw_diag netlink_diag af_packet_diag mptcp_diag "
-    "tls tcp_bbr tcp_dctcp veth dummy"
-).split()
+    "qemu_fw_cfg", "inet_diag", "tcp_diag", "udp_diag", "unix_diag", "raw_diag", "netlink_diag", "af_packet_diag",
+    "mptcp_diag", "tls", "tcp_bbr", "tcp_dctcp", "veth",
+)  # fmt: skip
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",

@@ -18,16 +18,20 @@ from .errors import FileGone, NotCarried, VmError
 from .tools import ensure_tools
 
 SERIES = ("5.10", "6.1", "6.12", "newest")
-SUITES = (
-    ["bullseye", "bullseye-security", "bookworm", "bookworm-security", "bookworm-backports"]
-    + ["trixie", "trixie-security", "sid"]
-)  # fmt: skip
+SUITES = [
+    "bullseye", "bullseye-security", "bookworm", "bookworm-security", "bookworm-backports",
+    "trixie", "trixie-security", "sid",
+]  # fmt: skip
 NEWEST_FROM = (7, 0)  # a series from here on that is not found is replaced by the newest there is
 FLAVOUR = "cloud-amd64"
-DEBUG_MODULES = (
-    "tls tcp_bbr tcp_dctcp tcp_vegas tcp_illinois tcp_westwood tcp_nv vsock vsock_loopback "
-    "vmw_vsock_virtio_transport_common sunrpc nfs nfsd mptcp_diag inet_diag tcp_diag udp_diag unix_diag"
-).split()
+DEBUG_MODULES = [  # those that a socket touches
+    "tls", "tcp_bbr", "tcp_dctcp", "tcp_vegas", "tcp_illinois", "tcp_westwood", "tcp_nv", "vsock", "vsock_loopback",
+    "vmw_vsock_virtio_transport_common", "sunrpc", "nfs", "nfsd", "mptcp_diag", "inet_diag", "tcp_diag", "udp_diag",
+    "unix_diag",
+]  # fmt: skip
+BOOT_MODULES = [
+    "virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "crc32c_intel", "ext4", "qemu_fw_cfg",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def candidates(offers: dict[str, list[str]], series: str) -> list[tuple[str, str
 def _extract(package: Path, members: list[str], directory: Path) -> None:
     """Unpack only the members that match the tar patterns."""
     with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE, preexec_fn=process.bound_to_us()
+        [*process.BOUND, "dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE
     ) as source:
         unpacked = process.run(
             ["tar", "-x", "-C", str(directory), "--wildcards", "--no-same-owner", *members],
@@ -126,9 +130,6 @@ def _only(directory: Path, *patterns: str) -> Path:
     raise VmError(f"the kernel packages hold no {' or '.join(patterns)}")
 
 
-BOOT_MODULES = "virtio_pci virtio_blk virtio_console crc32c_generic crc32c_intel ext4 qemu_fw_cfg".split()
-
-
 def _open_module(path: Path) -> IO[bytes]:
     return lzma.open(path) if path.suffix == ".xz" else path.open("rb")
 
@@ -140,8 +141,8 @@ def order_modules(dependencies: str, wanted: list[str]) -> list[str]:
     """
     needs = {}
     for line in dependencies.splitlines():
-        path, _, rest = line.partition(":")
-        needs[path] = rest.split()
+        module, _, rest = line.partition(":")
+        needs[module] = rest.split()
     by_name = {re.sub(r"\.ko(\.\w+)?$", "", Path(path).name).replace("-", "_"): path for path in needs}
     ordered: list[str] = []
     for name in wanted:
@@ -256,21 +257,19 @@ def _choose(offers: dict[str, list[str]], series: str) -> list[tuple[str, str]]:
 
 
 def _fetch_first(apt: Apt, choices: list[tuple[str, str]]) -> tuple[Path, dict[str, Any]]:
-    """Fetch the first of `choices`; one that is listed but whose file is gone gives way to the next, with a note."""
+    """Fetch the first of `choices`; one whose file is gone from the archive gives way to the next, with a note."""
     for release, version in choices:
         directory = store.vm_dir() / "kernels" / series_of(version)
-        inputs = {"release": release, "version": version, "debug": list(DEBUG_MODULES), "boot": list(BOOT_MODULES)}
+        inputs = {"release": release, "version": version, "debug": DEBUG_MODULES, "boot": BOOT_MODULES}
         try:
-            return directory, store.ensure(
-                directory, inputs, functools.partial(_fetch, apt, release, version)
-            )
+            return directory, store.ensure(directory, inputs, functools.partial(_fetch, apt, release, version))
         except FileGone as error:
-            store.say(f"the archive lists {release} {version} but no longer holds it: trying the next older. {error}")
-    raise VmError(f"the archive lists {len(choices)} kernels of {series_of(choices[0][1])} and holds none of them")
+            store.say(f"the archive lists {release} {version} without holding it, trying an older one: {error}")
+    raise VmError(f"the archive lists kernels of {series_of(choices[0][1])} and holds none of them")
 
 
 def fetch(series: str, update: bool = False) -> Kernel:
-    """Have the newest kernel of a series in the cache. With `update`, look whether the archive has a newer one.
+    """Have the newest kernel of a series in the cache; with `update`, look whether the archive has a newer one.
 
     Raises NotCarried where no suite has the series any more.
     """

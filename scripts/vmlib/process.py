@@ -3,39 +3,24 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
-import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 from .errors import VmError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Done = subprocess.CompletedProcess[str]
-PR_SET_PDEATHSIG = 1
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_libc = ctypes.CDLL(None)
-
-
-def die_with_parent(parent: int) -> None:
-    """In a child before exec: be killed when the thread of `parent` that started it ends, however it ends."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def bound_to_us() -> Callable[[], None]:
-    """A preexec_fn for a program that must not outlive this process."""
-    return functools.partial(die_with_parent, os.getpid())
+BOUND = ("setpriv", "--pdeathsig", "KILL", "--")  # killed when the thread that starts it ends, however it ends
 
 
 @functools.cache
 def _contained() -> tuple[str, ...]:
-    """A prefix that gives a program mounts and processes of its own, all of which end with it; () if not allowed."""
+    """A prefix that gives a program mounts and processes of its own, which end with it; () if not allowed."""
     prefix = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
     allowed = not subprocess.run([*prefix, "true"], capture_output=True).returncode
     return prefix if allowed else ()
@@ -49,11 +34,11 @@ def run(
     bound: bool = True,
     **options: Any,
 ) -> Done:
-    """Run a program to its end, quietly; VmError with its last words if it fails or exceeds `timeout` seconds.
+    """Run a program to its end, quietly; VmError with its last words if it fails or takes over `timeout` seconds.
 
-    `bound`: it is killed when this process ends. `contained`: so is all that it starts, and its mounts vanish.
+    `bound`: it is killed when this process ends; `contained`: so is all that it starts, its mounts vanish.
     """
-    prefix = _contained() if contained else ()
+    prefix = (*(BOUND if bound else ()), *(_contained() if contained else ()))
     options.setdefault("stdout", subprocess.PIPE)
     options.setdefault("stdin", subprocess.DEVNULL)
     environment = {**os.environ, "PATH": PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
@@ -64,7 +49,6 @@ def run(
             text=True,
             timeout=timeout,
             env=environment,
-            preexec_fn=bound_to_us() if bound else None,
             **options,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 
 SUITE = "bookworm"
 PYTHON = "3.11"  # of SUITE
-PACKAGES = (
-    "python3 iproute2 kmod procps util-linux "  # scenario and agent
-    "kexec-tools makedumpfile "  # kdump cores
-    "nginx-light redis-server openssh-server nfs-kernel-server nfs-common rpcbind"  # programs nobody here wrote
-).split()
+PACKAGES = [
+    "python3", "iproute2", "kmod", "procps", "util-linux",  # scenario and agent
+    "kexec-tools", "makedumpfile",  # kdump cores
+    "nginx-light", "redis-server", "openssh-server", "nfs-kernel-server", "nfs-common", "rpcbind",  # not ours
+]  # fmt: skip
 WHEELS = ("drgn>=0.3", "click>=8.1", "tabulate>=0.9", "jsonschema>=4", "pytest>=8", "pytest-timeout>=2")
 SITE = "/opt/site"
+AGENT = ("__init__.py", "wire.py", "guest_agent.py")  # what the guest gets of this folder
 PYTHONS = (sys.executable, "/usr/bin/python3")  # one of which may have pip
-PRUNED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache/apt")
+PRUNED = (
+    "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists", "var/cache/apt",
+)  # fmt: skip
 SPARE_MB = 1024  # room for a kdump core; the image is sparse
 
 
@@ -78,7 +81,7 @@ def root_image() -> Path:
     """The guest's root, built if need be."""
     directory = store.vm_dir() / "root"
     inputs = {"suite": SUITE, "packages": list(PACKAGES), "wheels": list(WHEELS), "python": PYTHON, "format": 2}
-    if not (store.read_stamp(directory) or {}).get("inputs") == inputs:
+    if (store.read_stamp(directory) or {}).get("inputs") != inputs:
         ensure_tools()
     store.ensure(directory, inputs, _make)
     return directory / "root.img"
@@ -107,10 +110,11 @@ while [ ! -b /dev/vda -o ! -b /dev/vdb ]; do
 done
 busybox mount -t ext4 -o noatime /dev/vda /root || busybox poweroff -f
 busybox mount -t ext4 -o ro /dev/vdb /root/lib/modules || busybox poweroff -f
-busybox cp -r /agent /root/opt/agent
+busybox cp -r /vmlib /root/opt/
 busybox mount -o move /proc /root/proc
 busybox mount -o move /dev /root/dev
-exec busybox switch_root /root /usr/bin/python3 /opt/agent/guest_agent.py
+export PYTHONPATH=/opt
+exec busybox switch_root /root /usr/bin/python3 -m vmlib.guest_agent
 """
 
 
@@ -119,9 +123,9 @@ def initramfs(kernel: Kernel) -> bytes:
     """An archive that loads what the disks need, mounts the root and starts the agent."""
     here = Path(__file__).parent
     folder, plain, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFREG | 0o755
-    entries = [(name, folder, b"") for name in ("bin", "proc", "dev", "root", "modules", "agent")]
+    entries = [(name, folder, b"") for name in ("bin", "proc", "dev", "root", "modules", "vmlib")]
     entries.append(("bin/busybox", program, Path("/usr/bin/busybox").read_bytes()))
     entries.append(("init", program, INIT.encode()))
-    entries += [(f"agent/{n}", plain, (here / n).read_bytes()) for n in ("guest_agent.py", "wire.py")]
+    entries += [(f"vmlib/{name}", plain, (here / name).read_bytes()) for name in AGENT]
     entries += [(f"modules/{p.name}", plain, p.read_bytes()) for p in sorted(kernel.boot_modules.iterdir())]
     return gzip.compress(cpio(entries), 1)

@@ -90,7 +90,7 @@ def ensure(
     if stamp and stamp["inputs"] == inputs:
         return stamp
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with locked(str(directory.relative_to(vm_dir())).replace("/", "-")):
+    with locked(str(directory.absolute()).strip("/").replace("/", "-")[-200:]):
         stamp = read_stamp(directory)
         if stamp and stamp["inputs"] == inputs:
             return stamp

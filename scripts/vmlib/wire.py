@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Messages between host and guest: a JSON header that says how many raw bytes follow it. Used on both sides."""
+"""Messages between host and guest: a JSON header that says how many raw bytes follow it. For both sides."""
 
 from __future__ import annotations
 

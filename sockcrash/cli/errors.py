@@ -3,59 +3,120 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
 import os
+import select
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from sockcrash.cli.params import LOGGERS
 from sockcrash.errors import SockcrashError
+from sockcrash.render.escape import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ("run",)
 
+PROGRAM = "sockcrash"
+COMPLETION_VARIABLE = "_SOCKCRASH_COMPLETE"
 FAILED = 1
 INTERRUPTED = 130
 
 
 def run(command: click.Command, args: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit status. Nothing but SystemExit of a plugin gets out as an exception.
+    """Run a command line (None: this process's) and return its exit status; no exception gets out.
 
-    A command may return its exit status; None is 0.
+    What the command function returns is the exit status; None is 0.
     """
-    _log_to_stderr()
+    with _logging_to_stderr():
+        try:
+            status = _invoke(command, sys.argv[1:] if args is None else list(args))
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except click.ClickException as error:
+            error.show()
+            return error.exit_code
+        except SockcrashError as error:
+            _complain(f"error: {error.message}", error)
+            if error.hint:
+                _say("hint: " + "\n".join(map(printable, error.hint.splitlines())))
+            return error.exit_code
+        except OSError as error:
+            if _stdout_is_broken():
+                _forget_stdout()
+                return 0 if isinstance(error, BrokenPipeError) else FAILED
+            _complain(f"error: {error}", error)
+            _forget_stdout()
+            return FAILED
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            _complain(
+                f"internal error: {what} (this is a bug; run with --log-level debug for the traceback)", error
+            )
+            return FAILED
+        return status
+
+
+def _invoke(command: click.Command, args: list[str]) -> int:
+    if COMPLETION_VARIABLE in os.environ:
+        command.main(args, prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)
     try:
-        status = _invoke(command, args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _closed_pipe()
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except SockcrashError as error:
-        complain(f"error: {error.message}")
-        if error.hint:
-            complain(f"hint: {error.hint}")
-        return error.exit_code
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            complain(f"error: the output can't be written: {error.strerror}")
-            return _drop_stdout()
-        return _internal_error(error)
-    except Exception as error:
-        return _internal_error(error)
-    return status
+        with command.make_context(PROGRAM, args) as context:
+            status = command.invoke(context)
+    except click.exceptions.Exit as ending:
+        status = ending.exit_code
+    return status if isinstance(status, int) else 0
 
 
-def complain(text: str) -> None:
-    """One message on standard error; kernel bytes and file names in it can't play with the terminal."""
-    for number, line in enumerate(text.split("\n")):
-        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-        click.echo(shown if number else f"sockcrash: {shown}", err=True)
+def _complain(text: str, error: Exception) -> None:
+    if logging.getLogger(PROGRAM).isEnabledFor(logging.DEBUG):
+        _say("".join(traceback.format_exception(error)).rstrip())
+    _say(f"{PROGRAM}: {printable(text)}")
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _stdout_is_broken() -> bool:
+    """Whether the reader of standard output is gone: EPIPE may as well come from a QEMU that ended."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(events & (select.POLLERR | select.POLLHUP) for _fd, events in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from failing once more over what is still buffered when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.name}: {record.levelname.lower()}: {printable(record.getMessage())}"
+
+
+@contextlib.contextmanager
+def _logging_to_stderr() -> Iterator[None]:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter())
+    logging.getLogger().addHandler(handler)
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

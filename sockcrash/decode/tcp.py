@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("tcp_section",)
+__all__ = ("COMPUTED_NAMES", "tcp_section")
 
 _LISTENING = Absent(Reason.NOT_APPLICABLE, "a listener has no stream")
 _NO_SAMPLE = Absent(Reason.NOT_ASSIGNED, "no sample yet")
@@ -90,3 +90,5 @@ _COMPUTED: Computed = (
         _options,
     ),
 )
+
+COMPUTED_NAMES = tuple(name for name, _, _ in _COMPUTED)

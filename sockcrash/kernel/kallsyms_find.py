@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # VMCOREINFO's symbols that stand under the same name and address in kallsyms on every kernel that has them. Others do
 # not: SYMBOL(mem_section) is a pointer's value, swapper_pg_dir a macro.
-CHECKED = ("_stext", "init_uts_ns", "node_online_map", "prb", "log_buf_len")
+CHECKED = ("_stext", "init_uts_ns", "prb", "printk_rb_static", "clear_seq", "vmap_area_list")
 
 MAX_IMAGE = 256 << 20  # bytes of kernel image searched from _stext on
 _MAX_TABLES = 64 << 20

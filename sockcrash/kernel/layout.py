@@ -8,7 +8,7 @@ place that this kernel's types have; all bound rows of a struct are compiled int
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -312,14 +312,3 @@ def _unpack_lines(
         lines.append(f"({', '.join(targets)},) = unpack{number}(buf)")
         total = max(total, end)
     return lines, total
-
-
-def report(bounds: Iterable[Bound]) -> Iterable[tuple[str, str, str]]:
-    """Per row: its name, the path that won (or why none did), and where that is (``offset:size`` or bits)."""
-    for bound in bounds:
-        if bound.spot is None or bound.place is None:
-            yield bound.field.name, str(bound.absent), ""
-            continue
-        spot = bound.spot
-        where = f"+{spot.offset}" + (f" bits {spot.shift}..{spot.shift + spot.bits - 1}" if spot.bits else "")
-        yield bound.field.name, bound.place.path, f"{where} {spot.ctype}"

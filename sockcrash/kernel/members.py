@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import drgn
 
+from sockcrash.errors import UsageError
 from sockcrash.kernel.layout import MemberError, resolve
 from sockcrash.kernel.sockets import STRUCTS_ON_THE_WAY
 from sockcrash.model import Absent, Reason
@@ -14,7 +15,7 @@ from sockcrash.model import Absent, Reason
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("known_member", "member", "plain")
+__all__ = ("known_member", "member", "read_struct", "unreadable")
 
 
 def known_member(kernel: Kernel, kind: str, path: str) -> str | None:
@@ -46,13 +47,98 @@ def subobject(object_: drgn.Object, path: str) -> drgn.Object:
     return object_
 
 
+def read_struct(
+    prog: drgn.Program, name: str, address: str, members: list[str]
+) -> tuple[str, int, dict[str, Any]]:
+    """Members (all if none is named) of the struct or union ``name`` at ``address``, a number or a symbol's name."""
+    type_ = _type(prog, name)
+    number = _address(prog, address)
+    object_ = drgn.Object(prog, type_, address=number)
+    if not members:
+        return type_.type_name(), number, _members(object_)
+    values: dict[str, Any] = {}
+    for path in members:
+        try:
+            resolve(prog, type_.type_name(), path)
+        except MemberError as error:
+            raise UsageError(f"{type_.type_name()}.{path}: {error}") from None
+        values[path] = _readable(object_, path)
+    return type_.type_name(), number, values
+
+
+def unreadable(value: Any) -> bool:
+    """Whether a value, or one below it, could not be read."""
+    if isinstance(value, dict):
+        return any(unreadable(one) for one in value.values())
+    return isinstance(value, Absent)
+
+
+def _type(prog: drgn.Program, name: str) -> drgn.Type:
+    for kind in ("struct ", "union ", ""):
+        try:
+            type_ = prog.type(kind + name)
+        except (LookupError, SyntaxError):
+            continue
+        if type_.kind == drgn.TypeKind.TYPEDEF:
+            type_ = type_.type
+        if type_.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION) and type_.is_complete():
+            return type_
+    raise UsageError(f"this kernel's types have no struct {name!r}")
+
+
+def _address(prog: drgn.Program, text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        pass
+    try:
+        return prog.symbol(text).address
+    except LookupError:
+        raise UsageError(f"{text!r} is neither a hexadecimal address nor a symbol") from None
+
+
+def _readable(object_: drgn.Object, path: str) -> Any:
+    try:
+        return plain(subobject(object_, path))
+    except drgn.FaultError as error:
+        return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+
+
+def _members(object_: drgn.Object) -> dict[str, Any]:
+    """All members; if the whole can't be read, one by one."""
+    try:
+        values: dict[str, Any] = plain(object_.read_())
+    except drgn.FaultError:
+        names = [member.name for member in object_.type_.members or () if member.name]
+        return {name: _readable(object_, name) for name in names}
+    return values
+
+
 def plain(object_: drgn.Object) -> Any:
-    """A drgn object as Python data: integers, lists, dicts; pointers as integers; char arrays as text."""
+    """A drgn object as Python data: integers, lists, dicts; pointers as hexadecimal text, char arrays as text."""
     type_ = object_.type_
     while type_.kind == drgn.TypeKind.TYPEDEF:
         type_ = type_.type
-    if type_.kind == drgn.TypeKind.ARRAY and type_.type.kind == drgn.TypeKind.INT and drgn.sizeof(type_.type) == 1:
-        if type_.type.type_name() == "char":
-            return object_.string_().decode("ascii", "backslashreplace")
-        return bytes(object_.value_()).hex()
+    kind = type_.kind
+    if kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+        return _struct(object_, type_)
+    if kind == drgn.TypeKind.POINTER:
+        return f"{object_.value_():#x}"
+    if kind == drgn.TypeKind.ARRAY:
+        element = type_.type
+        if element.kind == drgn.TypeKind.INT and drgn.sizeof(element) == 1 and element.type_name() == "char":
+            raw = bytes(byte & 0xFF for byte in object_.value_())
+            return raw.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
+        return [plain(object_[index]) for index in range(type_.length or 0)]
     return object_.value_()
+
+
+def _struct(object_: drgn.Object, type_: drgn.Type) -> dict[str, Any]:
+    """Members by name; those of unnamed structs and unions in ``type_`` beside them, as C names them."""
+    values: dict[str, Any] = {}
+    for member in type_.members or ():
+        if member.name:
+            values[member.name] = plain(object_.member_(member.name))
+        elif member.type.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION):
+            values.update(_struct(object_, member.type))
+    return values

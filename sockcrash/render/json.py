@@ -11,7 +11,9 @@ from sockcrash.model import Absent, Endpoint, Owner, Section, SocketRecord, Time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("dumps", "fields_object", "record_object")
+    from sockcrash.kernel.registry import LayoutRow
+
+__all__ = ("dumps", "fields_object", "layout_object", "members_object", "record_object")
 
 SCHEMA = 1
 
@@ -75,6 +77,26 @@ def fields_object(record: SocketRecord, fields: Mapping[str, Any]) -> dict[str, 
         "kind": record.kind,
         "fields": values,
         "absent": {f"fields.{name}": why for name, why in absent.items()},
+    }
+
+
+def members_object(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``members`` and ``absent`` of raw members that may be unreadable."""
+    absent = {f"members.{name}": str(value) for name, value in values.items() if isinstance(value, Absent)}
+    members = {name: None if isinstance(value, Absent) else value for name, value in values.items()}
+    return {"members": members, "absent": absent}
+
+
+def layout_object(row: LayoutRow) -> dict[str, Any]:
+    """One row of ``sockcrash layout``."""
+    return {
+        "group": row.group,
+        "name": row.name,
+        "struct": row.ctype,
+        "path": row.path,
+        "offset": row.offset,
+        "where": row.where,
+        "absent": row.absent,
     }
 
 

@@ -11,7 +11,7 @@ import drgn
 
 from sockcrash import __version__
 from sockcrash.errors import TargetError, UsageError
-from sockcrash.kernel import vmcoreinfo
+from sockcrash.kernel import clock, vmcoreinfo
 from sockcrash.target import debuginfo, live, qemu, vmcore
 from sockcrash.target.corefile import looks_like_core, open_regular
 
@@ -48,7 +48,7 @@ class Target:
     """An opened kernel.
 
     ``source``: "live", "vmcore" or "qemu". ``types``: "btf" or "dwarf". ``symbols``: "kallsyms", "elf" or
-    "system-map". ``taken``: when the memory was as it reads, in ISO 8601, None if that can't be known.
+    "system-map". ``taken``: when the memory was as it reads (ISO 8601, UTC), None if that can't be known.
     ``path``: the dump's. ``notes``: what a user should know of how it was opened.
     """
 
@@ -135,12 +135,12 @@ def _source(prog: drgn.Program, options: TargetOptions) -> str:
 
 
 def _taken(prog: drgn.Program) -> str | None:
+    """The time that the kernel's own clock showed: when it crashed, else at its last tick."""
     if prog.flags & drgn.ProgramFlags.IS_LIVE:
         return datetime.now(timezone.utc).isoformat(timespec="seconds")
-    seconds = vmcoreinfo.of(prog).plain.get("CRASHTIME", "")
-    if not seconds.isdecimal():
-        return None
     try:
-        return datetime.fromtimestamp(int(seconds), timezone.utc).isoformat(timespec="seconds")
-    except (OverflowError, OSError, ValueError):
+        seconds = int(vmcoreinfo.of(prog).plain.get("CRASHTIME") or clock.timekeeper(prog).xtime_sec)
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+    except (LookupError, ValueError, OverflowError, OSError, drgn.FaultError) as error:
+        logger.debug("when the dump was taken can't be told: %s", error)
         return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HEAD_SIZE = 1024
 FLATTENED_MAGIC = b"makedumpfile\0\0\0\0"
+FLATTENED_END = b"\xff" * 16
 
 MACHINES = {
     2: "sparc",
@@ -136,7 +137,7 @@ def check_core(path: str, *, vmcoreinfo_given: bool) -> list[str]:
         if head.startswith(kdump.MAGIC):
             return kdump.check(path, file, size)
         if head.startswith(FLATTENED_MAGIC):
-            return []
+            return _check_flattened(path, file)
         header = elf.read_header(file)
         try:
             if header and header.type == elf.ET_CORE:
@@ -154,6 +155,15 @@ def _damaged(path: str, error: ValueError, size: int) -> TargetError:
             hint="copy the dump again",
         )
     return TargetError(f"{path} is damaged: {error}", hint="copy the dump again")
+
+
+def _check_flattened(path: str, file: BinaryIO) -> list[str]:
+    file.seek(-len(FLATTENED_END), os.SEEK_END)
+    if file.read() != FLATTENED_END:
+        raise TargetError(
+            f"{path} is a flattened dump that is cut short: its end mark is missing", hint="copy it again"
+        )
+    return []
 
 
 def _check_elf_core(

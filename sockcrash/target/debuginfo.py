@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import drgn
 
 from sockcrash.errors import TargetError, UsageError
-from sockcrash.kernel import nodebug
 from sockcrash.target.packages import debug_package
 from sockcrash.target.symbolfile import check_symbol_file, explain_unused
 
@@ -47,8 +46,10 @@ def check_options(options: TargetOptions) -> None:
 def attach(prog: drgn.Program, options: TargetOptions, release: str) -> Attached:
     """Give ``prog`` types and symbols by the ladder of ``--debuginfo``. TargetError when there are none."""
     _set_finders(prog, options)
-    without_btf = "BTF was not asked for"
+    without_btf: TargetError | None = None
     if options.debuginfo == "btf" or (options.debuginfo == "auto" and not options.symbols):
+        from sockcrash.kernel import nodebug
+
         try:
             found = nodebug.attach(
                 prog, btf=options.btf, system_map=options.system_map, live=_is_running_kernel(prog)
@@ -56,7 +57,7 @@ def attach(prog: drgn.Program, options: TargetOptions, release: str) -> Attached
         except TargetError as error:
             if options.debuginfo == "btf" or options.btf or options.system_map:
                 raise
-            without_btf = str(error)
+            without_btf = error
             logger.info("no BTF: %s", error)
         else:
             _load_extra(prog, options.extra_symbols)
@@ -114,7 +115,9 @@ def _set_finders(prog: drgn.Program, options: TargetOptions) -> None:
     search.kernel_directories = (*options.kernel_directory, *search.kernel_directories)
 
 
-def _attach_dwarf(prog: drgn.Program, options: TargetOptions, release: str, without_btf: str) -> Attached:
+def _attach_dwarf(
+    prog: drgn.Program, options: TargetOptions, release: str, without_btf: TargetError | None
+) -> Attached:
     with _quiet_about_missing_files():
         try:
             prog.load_debug_info(options.symbols, main=not options.no_default_symbols)
@@ -158,12 +161,14 @@ def _load_extra(prog: drgn.Program, paths: tuple[str, ...]) -> None:
         prog.extra_module(name, create=True).try_file(name)
 
 
-def _no_debug_info(kernel_id: bytes | None, release: str, without_btf: str) -> TargetError:
+def _no_debug_info(kernel_id: bytes | None, release: str, without_btf: TargetError | None) -> TargetError:
     package = debug_package(release)
-    install = f"install {package}" if package else "install the debug package of that kernel"
+    hint = f"install {package or 'the debug package of that kernel'}, or give its vmlinux with -s"
+    if without_btf:
+        hint += f", or its BTF with --btf (there is none to be found: {without_btf})"
     return TargetError(
         f"no types and symbols for kernel {release} (build id {kernel_id.hex() if kernel_id else 'unknown'})",
-        hint=f"{install}, or give its vmlinux with -s, or its BTF with --btf; BTF: {without_btf}",
+        hint=hint,
     )
 
 
@@ -173,7 +178,7 @@ def _quiet_about_missing_files() -> Iterator[None]:
 
     def wanted(record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        return not text.startswith(("missing ", "provided file "))
+        return not text.startswith(("missing ", "provided file ")) and not text.endswith("; ignoring")
 
     drgn_logger = logging.getLogger("drgn")
     drgn_logger.addFilter(wanted)

@@ -78,7 +78,7 @@ def _hidden(root: Path) -> TargetError:
     if any("systemd/inaccessible" in source for source in sources):
         return TargetError(
             "systemd hides /proc/kcore from this service",
-            hint="set ProtectKernelTunables=no (and no InaccessiblePaths= for it), or run outside the service",
+            hint="set ProtectKernelTunables=no (and no InaccessiblePaths= for it), or run outside it",
         )
     return TargetError(
         "something is mounted over /proc/kcore, as container runtimes do to hide it",

@@ -61,13 +61,10 @@ def explain_unused(path: str, kernel_build_id: bytes | None, release: str) -> Ta
             hint="the file of the debug package is needed; without -s, BTF is used",
         )
     if not is_vmlinux(names):
-        kind = (
-            "module that is not loaded there, or one of another build"
-            if ".modinfo" in names
-            else "other program"
-        )
+        is_module = ".modinfo" in names
+        what = "a module that is not loaded there, or of another build" if is_module else "another program"
         return TargetError(
-            f"-s {path}: this belongs to no part of kernel {release}; it is a {kind}", hint=f"give {WHAT}"
+            f"-s {path}: this belongs to no part of kernel {release}; it is {what}", hint=f"give {WHAT}"
         )
     return TargetError(
         f"-s {path}: this vmlinux is of another build: {_hex(own)}{own_release and f' ({own_release})'}, "

@@ -6,11 +6,8 @@ from __future__ import annotations
 import drgn
 
 from sockcrash.errors import TargetError
-from sockcrash.kernel import vmcoreinfo
 from sockcrash.target import kdump
 from sockcrash.target.corefile import FLATTENED_MAGIC, check_core, open_regular
-
-PROBED_SYMBOLS = 16
 
 
 def open_dump(prog: drgn.Program, path: str, *, vmcoreinfo_given: bool) -> list[str]:
@@ -19,44 +16,36 @@ def open_dump(prog: drgn.Program, path: str, *, vmcoreinfo_given: bool) -> list[
     try:
         prog.set_core_dump(path)
     except Exception as error:
+        if notes:
+            raise TargetError(
+                f"{notes[0]}, and drgn can't open what is left ({error})", hint="copy or make the dump again"
+            ) from error
         raise _refusal(path, error) from error
     if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise TargetError(f"{path} is not the dump of a Linux kernel", hint="give the path of a vmcore")
-    _check_compression(prog, path)
     return notes
 
 
 def _refusal(path: str, error: Exception) -> TargetError:
     with open_regular(path, "a vmcore") as file:
-        flattened = file.read(len(FLATTENED_MAGIC)) == FLATTENED_MAGIC
-    if flattened:
+        head = file.read(len(FLATTENED_MAGIC))
+        algorithm = kdump.compression(file) if head.startswith(kdump.MAGIC) else None
+    if "ARCH_NAME" in str(error):
+        return TargetError(
+            f"{path} does not say of which architecture it is, as QEMU's kdump formats don't",
+            hint="add --architecture x86_64, or whatever that machine was",
+        )
+    if head == FLATTENED_MAGIC:
         return TargetError(
             f"{path} is in makedumpfile's flattened format, and drgn can't open it as it is ({error})",
-            hint=f"put it in order: makedumpfile -R {path}.vmcore < {path}; a dump that QEMU or virsh makes "
-            "should be of the format elf",
+            hint=f"put it in order: makedumpfile -R {path}.vmcore < {path}",
+        )
+    if algorithm and "ompres" in str(error):  # libkdumpfile has it with two spellings
+        return TargetError(
+            f"drgn can't unpack {path}, which is compressed with {algorithm}: {error}",
+            hint="if this drgn was built without it, install drgn with pip, or write the dump anew with zlib: "
+            f"makedumpfile -c {path} OUT; else the dump is damaged",
         )
     return TargetError(
         f"drgn can't open {path}: {error}", hint="run with --log-level debug to see how far it came"
     )
-
-
-def _check_compression(prog: drgn.Program, path: str) -> None:
-    """Read some pages, to learn now rather than at each field that drgn can't unpack any."""
-    with open_regular(path, "a vmcore") as file:
-        algorithm = kdump.compression(file) if file.read(len(kdump.MAGIC)) == kdump.MAGIC else None
-    if algorithm is None:
-        return
-    failures = []
-    for address in list(vmcoreinfo.of(prog).symbols.values())[:PROBED_SYMBOLS]:
-        try:
-            prog.read(address, 8)
-        except drgn.FaultError as error:
-            failures.append(str(error))
-        else:
-            return
-    if failures and all("ompress" in failure for failure in failures):
-        raise TargetError(
-            f"{path} is compressed with {algorithm}, which this drgn does not unpack ({failures[0]})",
-            hint="install drgn with pip (its wheels read all of them), or write the dump anew with zlib: "
-            "makedumpfile -c DUMP OUT",
-        )

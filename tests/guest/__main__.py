@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Hold the scenario open; obey the lines `before`, `after FILE` and `stop` on stdin, answering each with a line."""
+"""Hold the scenario open; obey the lines `before FILE`, `after FILE` and `stop` on stdin.
+
+With `--many N`: N established TCP sockets instead.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from . import netns, others, tcp, truth
+from . import crowd, netns, others, tcp, truth
 from .registry import Registry
 
 TUNED = {
@@ -26,45 +27,44 @@ PEER = {"ipv4/tcp_keepalive_time": "4321", "ipv4/tcp_rmem": "4096 200000 4000000
 NAMES = ["init", "peer", "dead", "tuned"]
 
 
-def prepare() -> Registry:
+def prepare(reg: Registry) -> None:
     """Namespaces, links and all sockets."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
     netns.add("peer", PEER)
     netns.add("dead", {})
     netns.add("tuned", TUNED)
     netns.link("init", "peer", "va", 1)
     netns.link("init", "dead", "vd", 2)
-    reg = Registry()
     others.open_all(reg)
     tcp.open_all(reg)
-    return reg
 
 
 def main() -> None:
     """The scenario's life."""
-    reg = prepare()
+    many = int(sys.argv[2]) if sys.argv[1:2] == ["--many"] else 0
+    reg = Registry()
+    names = ["init"]
+    if many:
+        crowd.open_all(many)
+    else:
+        names = NAMES
+        prepare(reg)
     record: dict[str, Any] = {
         "schema": 1,
         "release": os.uname().release,
-        "netns": [{"name": name, "inode": netns.inode_of(name)} for name in NAMES],
+        "netns": [{"name": name, "inode": netns.inode_of(name)} for name in names],
         "refused": reg.refused,
         "without_fd": reg.without_fd,
     }
-    print("READY", len(reg.held), flush=True)
+    print(f"READY, {many or len(reg.held)} sockets", flush=True)
     for line in sys.stdin:
-        word, _, argument = line.strip().partition(" ")
-        if word == "before":
-            record["before"] = truth.observe(reg, NAMES, before=True)
-            record["sockets"] = record["before"].pop("sockets")
-            record["uptime"] = Path("/proc/uptime").read_text().split()[0]
-            record["monotonic"] = time.monotonic()
-            print("OBSERVED", flush=True)
-        elif word == "after":
-            record["after"] = truth.observe(reg, NAMES, before=False)
-            Path(argument).write_text(json.dumps(record))
-            print("WRITTEN", flush=True)
-        elif word == "stop":
+        word, _, path = line.strip().partition(" ")
+        if word == "stop":
             break
+        record[word] = truth.observe(reg, names, before=word == "before")
+        sockets = record[word].pop("sockets")
+        record.setdefault("sockets", sockets)
+        Path(path).write_text(json.dumps(record))
+        print("RECORDED", flush=True)
 
 
 main()

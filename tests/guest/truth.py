@@ -101,9 +101,11 @@ def describe(held: Held) -> dict[str, Any]:
 def _command(argv: tuple[str, ...], where: str) -> dict[str, Any]:
     start = time.monotonic()
     done = subprocess.run(["nsenter", f"--net={netns.path_of(where)}", *argv], capture_output=True, text=True)
+    end = time.monotonic()
     return {
         "netns": netns.inode_of(where), "argv": list(argv), "rc": done.returncode, "start": start,
-        "end": time.monotonic(), "stdout": done.stdout, "stderr": done.stderr,
+        "end": end,
+        "stdout": "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines()), "stderr": done.stderr,
     }  # fmt: skip
 
 
@@ -137,4 +139,5 @@ def observe(reg: Registry, names: list[str], before: bool) -> dict[str, Any]:
         found[name] = step()
     found["end"] = time.monotonic()
     found["commands"] = found.pop("far") + found.pop("close")
+    found["uptime"] = Path("/proc/uptime").read_text().split()[0]
     return found

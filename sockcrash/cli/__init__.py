@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command line: which commands there are; each is imported when it is run or asked for its help."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from sockcrash import __version__
+
+__all__ = ("main",)
+
+# command: the module that has it, and the line that --help of the group shows
+_COMMANDS = {
+    "inspect": ("inspect", "Show sockets in full."),
+    "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
+    "layout": ("layout", "Print how each field was bound on this kernel."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"sockcrash.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from sockcrash.cli.hints import wrong_command
+
+            raise wrong_command(args[0], list(_COMMANDS), ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="sockcrash")
+def group() -> None:
+    """Look into a kernel's sockets: the running kernel's (as root), or a vmcore's.
+
+    Nothing is loaded into the kernel, no process is stopped. For example:
+
+    \b
+      sockcrash inspect ffff8802305a0800           one socket of the running kernel
+      sockcrash inspect -c vmcore --all            every socket of a dead machine
+      sockcrash inspect fd:1234/7 -f snd_cwnd,nonagle
+    """
+
+
+def main() -> NoReturn:
+    """The console script: run the command line and exit with its status."""
+    from sockcrash.cli.errors import run
+
+    sys.exit(run(group))

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``sockcrash inspect``: sockets in full, or chosen fields of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sockcrash.cli.params import output_options, target_options
+
+if TYPE_CHECKING:
+    from sockcrash.cli.session import Session
+    from sockcrash.model import SocketRecord
+    from sockcrash.target import TargetOptions
+
+__all__ = ("command",)
+
+
+@click.command("inspect")
+@click.argument("specs", metavar="[SPEC]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every socket of every namespace.")
+@click.option("-f", "--fields", metavar="NAME,...", help="Only these fields: members by their names in C, or values.")
+@click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
+@output_options("text", "table", "json", "jsonl", "csv", "crash")
+@target_options
+def command(
+    target: TargetOptions,
+    specs: tuple[str, ...],
+    everything: bool,
+    fields: str | None,
+    force: bool,
+    output_format: str,
+) -> int:
+    """Show sockets in full: who holds them, their state, every variable of TCP, timers, memory.
+
+    \b
+    SPEC names sockets:
+      ffff8802305a0800     an address of struct sock, struct socket or struct file
+      sk:1001              as ss -e prints it        cookie:4097   as SO_COOKIE gives it
+      ino:12453            an inode                  fd:PID/FD     a descriptor
+      pid:PID              all sockets of a process
+
+    \b
+    For example:
+      sockcrash inspect fd:1234/7
+      sockcrash inspect -c vmcore ffff8802305a0800 -f rcv_nxt,snd_una,reordering,nonagle
+    """
+    from sockcrash.cli.session import Session, parse_specs
+
+    parsed = parse_specs(specs, everything=everything)
+    session = Session(target)
+    handles = session.handles(parsed, everything=everything, force=force)
+    many = everything or len(parsed) > 1 or any(spec.form == "pid" for spec in parsed)
+    if fields is not None:
+        _show_fields(session, handles, fields, many, output_format)
+    else:
+        _show(session, session.records(handles, many=many), output_format)
+    return session.status
+
+
+def _show(session: Session, records: Iterable[SocketRecord], output_format: str) -> None:
+    from sockcrash.render import json
+    from sockcrash.render.stream import objects
+
+    if output_format == "text":
+        from sockcrash.render.text import record_text
+
+        _texts(record_text(record) for record in records)
+    elif output_format in ("json", "jsonl"):
+        for piece in objects(map(json.record_object, records), session.target.describe(), output_format):
+            click.echo(piece, nl=False)
+    elif output_format == "crash":
+        from sockcrash.render.crash import record_crash
+
+        _texts(record_crash(record) for record in records)
+    else:
+        from sockcrash.render.table import RECORD_COLUMNS, record_row, rows
+
+        for piece in rows(RECORD_COLUMNS, map(record_row, records), output_format):
+            click.echo(piece)
+
+
+def _texts(texts: Iterable[str]) -> None:
+    for number, text in enumerate(texts):
+        click.echo(f"\n{text}" if number else text)
+
+
+def _show_fields(session: Session, handles: Any, wanted: str, many: bool, output_format: str) -> None:
+    from sockcrash.cli.fields import chosen, parse_fields
+    from sockcrash.render import json
+    from sockcrash.render.stream import objects
+
+    names = parse_fields(session.kernel, wanted)
+    pairs = chosen(session, handles, names, many=many)
+    if output_format == "text":
+        from sockcrash.render.text import fields_text
+
+        _texts(fields_text(record, values) for record, values in pairs)
+    elif output_format in ("json", "jsonl"):
+        made = (json.fields_object(record, values) for record, values in pairs)
+        for piece in objects(made, session.target.describe(), output_format):
+            click.echo(piece, nl=False)
+    elif output_format == "crash":
+        from sockcrash.render.crash import fields_crash
+
+        _texts(fields_crash(record, values) for record, values in pairs)
+    else:
+        from sockcrash.render.table import fields_row, rows
+
+        made_rows = (fields_row(record, values) for record, values in pairs)
+        for piece in rows(("address", *names), made_rows, output_format):
+            click.echo(piece)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One run of a command on one kernel: what it shows, what it has to complain of, and the exit status that follows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+import drgn
+
+from sockcrash.decode import decode
+from sockcrash.decode.owner import Owners
+from sockcrash.errors import NotASocketError, UsageError
+from sockcrash.kernel.view import Kernel, kernel_of
+from sockcrash.locate import all_sockets, locate
+from sockcrash.locate.spec import FORMS, Spec, parse_spec
+from sockcrash.model import Absent, Reason, SocketRecord
+from sockcrash.render.escape import printable
+from sockcrash.target import Target, TargetOptions, looks_like_core, open_target
+
+if TYPE_CHECKING:
+    from sockcrash.locate.address import Handle
+
+__all__ = ("Session", "parse_specs")
+
+logger = logging.getLogger("sockcrash")
+
+NOT_FOUND = 3
+UNREADABLE = 4
+
+
+class Session:
+    """A target that is open, and what went wrong so far."""
+
+    def __init__(self, options: TargetOptions) -> None:
+        self.target: Target = open_target(options)
+        self.kernel: Kernel = kernel_of(self.target.prog)
+        self.missing = False
+        self.unreadable = False
+        self._said: set[str] = set()
+
+    @property
+    def status(self) -> int:
+        """The exit status: the first that applies of design's list."""
+        return NOT_FOUND if self.missing else UNREADABLE if self.unreadable else 0
+
+    def complain(self, message: str) -> None:
+        """Something could not be read: said once, and the run goes on."""
+        self.unreadable = True
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning(printable(message))
+
+    def handles(self, specs: Iterable[Spec], *, everything: bool, force: bool) -> Iterator[Handle]:
+        """The sockets that were asked for; what matched nothing is said and remembered."""
+        if everything:
+            yield from all_sockets(self.kernel, self.complain)
+            return
+        for spec in specs:
+            try:
+                yield from locate(self.kernel, spec, self.complain, force=force)
+            except NotASocketError as error:
+                self.missing = True
+                click.echo(f"sockcrash: error: {printable(error.message)}", err=True)
+                if error.hint:
+                    click.echo(f"hint: {printable(error.hint)}", err=True)
+
+    def records(self, handles: Iterable[Handle], *, many: bool) -> Iterator[SocketRecord]:
+        """Each handle decoded; one that can't be read at all is said and left out."""
+        owners = Owners(self.kernel, self.complain, many=many)
+        for handle in handles:
+            try:
+                record = decode(self.kernel, handle, owners)
+            except drgn.FaultError as error:
+                self.complain(f"the socket at {handle.address:#x} is unreadable: {error}")
+                continue
+            self.note(record)
+            yield record
+
+    def note(self, record: SocketRecord) -> None:
+        """Remember whether something of a record was unreadable or torn."""
+        sections = (record.sock, record.tcp, record.minisock)
+        values = [value for section in sections for value in section.values()]
+        values += [getattr(record, name) for name in SocketRecord.__dataclass_fields__]
+        if record.torn or any(isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values):
+            self.unreadable = True
+
+
+def parse_specs(words: tuple[str, ...], *, everything: bool) -> list[Spec]:
+    """The SPECs of a command line; a core dump among them gets its own advice."""
+    if everything == bool(words):
+        raise UsageError("name sockets, or say --all, but not both", hint=FORMS)
+    specs = []
+    for word in words:
+        try:
+            specs.append(parse_spec(word))
+        except UsageError:
+            if looks_like_core(word):
+                raise UsageError(f"{word} is a core dump", hint=f"did you mean -c {word}?") from None
+            raise
+    return specs

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Rows of sockets as a table (tabulate) or as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sockcrash.model import Absent, SocketRecord
+from sockcrash.render.escape import printable
+from sockcrash.render.units import end, show
+
+__all__ = ("RECORD_COLUMNS", "fields_row", "record_row", "rows")
+
+RECORD_COLUMNS = ("address", "kind", "state", "recv-q", "send-q", "local", "peer", "inode", "held by")
+
+
+def record_row(record: SocketRecord) -> tuple[Any, ...]:
+    """The default columns of one socket."""
+    return (
+        f"{record.address:#x}",
+        record.kind,
+        record.state,
+        *_queues(record),
+        end(record.local),
+        end(record.peer),
+        record.inode,
+        _holders(record),
+    )
+
+
+def _queues(record: SocketRecord) -> tuple[Any, Any]:
+    """Recv-Q and Send-Q as ss prints them: of a listener the accept queue and its limit."""
+    if record.state == "LISTEN" and record.sock:
+        return record.sock["sk_ack_backlog"], record.sock["sk_max_ack_backlog"]
+    if record.tcp:
+        return record.tcp["receive_queue_bytes"], record.tcp["send_queue_bytes"]
+    return "", ""
+
+
+def _holders(record: SocketRecord) -> Any:
+    if isinstance(record.owners, Absent):
+        return record.owners
+    return " ".join(f"{o.comm}({o.pid}):{o.fd}" if o.kind == "fd" else o.kind for o in record.owners)
+
+
+def fields_row(record: SocketRecord, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The address and chosen fields of one socket."""
+    return (f"{record.address:#x}", *values.values())
+
+
+def rows(columns: Sequence[str], made: Iterable[Sequence[Any]], output_format: str) -> Iterator[str]:
+    """``table`` needs all rows at once; ``csv`` streams. In CSV an absent value is an empty cell."""
+    if output_format == "csv":
+        yield _csv(columns)
+        for row in made:
+            yield _csv(["" if isinstance(value, Absent) else value for value in row])
+        return
+    from tabulate import tabulate
+
+    cells = [[show(value) if isinstance(value, Absent) else printable(str(value)) for value in row] for row in made]
+    yield tabulate(cells, headers=list(columns), tablefmt="simple", disable_numparse=True)
+
+
+def _csv(row: Sequence[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(row)
+    return line.getvalue()
