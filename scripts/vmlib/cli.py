@@ -45,17 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     kdump.add_argument("series", metavar="SERIES")
     kdump.add_argument("--out", type=Path, metavar="DIR")
 
-    run = commands.add_parser("run", help="run commands in a guest, with the project and drgn at hand")
+    run = commands.add_parser(
+        "run",
+        help="run commands in a guest, with the project and drgn at hand",
+        usage="vm run [options] SERIES [-- ARGV...]",
+    )
     run.add_argument("series", metavar="SERIES")
     run.add_argument("--smp", type=int, default=1, metavar="N", help="processors (default 1)")
     run.add_argument("--mem", type=int, default=dumps.MEMORY, metavar="MB")
     run.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="for each command")
-    run.add_argument("--scenario", action="store_true", help=f"with its sockets open and {TRUTH} recorded")
-    run.add_argument("--truth", type=Path, metavar="FILE", help="bring the record back, observed after too")
-    run.add_argument(
-        "-c", dest="shell", action="append", default=[], metavar="COMMAND", help="a shell command; may be repeated"
-    )
-    run.add_argument("argv", nargs="*", metavar="-- ARGV", help="one more command")
+    run.add_argument("--scenario", action="store_true", help=f"its sockets are open, its record is {TRUTH}")
+    run.add_argument("--truth", type=Path, metavar="FILE", help="likewise; the record is brought back")
+    more = "a shell command to run before ARGV; may be repeated"
+    run.add_argument("-c", dest="shell", action="append", default=[], metavar="COMMAND", help=more)
 
     path = commands.add_parser("path", help="print where something is, without making it")
     path.add_argument("series", metavar="SERIES")
@@ -109,7 +111,7 @@ def _kdump(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     commands = [["sh", "-c", text] for text in args.shell] + ([args.argv] if args.argv else [])
     if not commands:
-        raise VmError("name a command: vm run SERIES -- COMMAND...")
+        raise VmError("name a command: scripts/vm run SERIES -- COMMAND...")
     code = 0
     with contextlib.ExitStack() as stack:
         guest = stack.enter_context(Guest.boot(args.series, smp=args.smp, mem=args.mem))
@@ -152,7 +154,10 @@ def main() -> int:
     """Run scripts/vm; returns its exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _ended)
-    args = _parser().parse_args()
+    words = sys.argv[1:]
+    split = words.index("--") if words[:1] == ["run"] and "--" in words else len(words)
+    args = _parser().parse_args(words[:split])
+    args.argv = words[split + 1 :]
     start = time.monotonic()
     try:
         return ACTIONS[args.command](args)

@@ -335,8 +335,9 @@ class Spawned:
         return str(header["line"])
 
     def stop(self) -> None:
-        """End it."""
-        self.guest._ask(30, do="stop", pid=self.pid)
+        """End it, unless it perished in a crash."""
+        if not self.guest.expect_crash:
+            self.guest._ask(30, do="stop", pid=self.pid)
 
 
 @contextlib.contextmanager

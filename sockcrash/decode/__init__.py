@@ -32,6 +32,8 @@ def decode(kernel: Kernel, handle: Handle, owners: Owners | None = None) -> Sock
     """Read one socket. Raises drgn.FaultError when nothing of it can be read."""
     reader = kernel.reader(*handle.kind.groups)
     sections, torn = _read(kernel, reader, handle.address)
+    if kernel.index is not None:
+        torn = torn or kernel.index[handle.address].torn
     if handle.kind.full:
         return _full(kernel, handle, sections, torn, owners)
     return _mini(kernel, handle, sections, torn)

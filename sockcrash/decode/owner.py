@@ -9,7 +9,7 @@ import drgn
 
 from sockcrash.kernel.fields import SOCKET
 from sockcrash.kernel.files import descriptors, references, socket_of_file, tasks
-from sockcrash.model import Absent, Owner, Reason, Section
+from sockcrash.model import Absent, Owner, Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,10 +31,12 @@ class Owners:
     def __init__(self, kernel: Kernel, complain: Callable[[str], None], *, many: bool) -> None:
         self._kernel = kernel
         self._complain = complain
-        self._index = self._scan_all() if many else None
+        self._index = self._scan_all() if many and kernel.index is None else None
 
     def of(self, handle: Handle, full: Section) -> tuple[Owner, ...] | Absent:
         """The owners of a full socket."""
+        if self._kernel.index is not None:
+            return self._kernel.index[handle.address].owners
         socket = full["sk_socket"]
         if isinstance(socket, Absent):
             return socket
@@ -43,7 +45,7 @@ class Owners:
         try:
             return tuple(self._of_socket(socket))
         except drgn.FaultError as error:
-            return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+            return self._kernel.unreadable(error)
 
     def _of_socket(self, socket: int) -> list[Owner]:
         (row,) = self._kernel.reader(SOCKET).sections(socket)

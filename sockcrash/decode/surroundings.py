@@ -31,7 +31,7 @@ def _cgroup_path(kernel: Kernel, pointer: int) -> str | Absent:
     try:
         return path(drgn.Object(kernel.prog, "struct cgroup *", pointer)).decode("utf-8", "backslashreplace")
     except drgn.FaultError as error:
-        return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+        return kernel.unreadable(error)
 
 
 def device_name(kernel: Kernel, net: int | Absent, ifindex: int | Absent) -> str | Absent:
@@ -57,4 +57,4 @@ def _device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
             return Absent(Reason.NOT_ASSIGNED, f"no device {ifindex} in its namespace")
         return device.name.string_().decode("utf-8", "backslashreplace")
     except drgn.FaultError as error:
-        return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+        return kernel.unreadable(error)

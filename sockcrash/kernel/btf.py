@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 MAGIC = 0xEB9F
 MAX_BLOB = 256 << 20  # bytes; the BTF of a kernel has 4 to 20 MB
 MAX_TYPES = 0xFFFFF  # BTF_MAX_TYPE
-_HEADER_FIELDS = "HBBIIIII"
-_HEADER_SIZE = 24
-_LAYOUT_HEADER_SIZE = 32
+HEADER_SIZE = 24
+LONG_HEADER_SIZE = 32  # since Linux 7.1
 
 
 class Kind(IntEnum):
@@ -98,7 +97,9 @@ class Btf:
     ) -> None:
         self.name = name
         self.base = base
-        types, self._strings, layouts = _sections(blob, name, byteorder, split=base is not None)
+        self.byteorder = byteorder
+        self.header = read_header(blob, name, byteorder)
+        types, self._strings, layouts = _sections(blob, self.header, name, split=base is not None)
         self._strings_start = base.strings_end if base else 0
         self.strings_end = self._strings_start + len(self._strings)
         self._words = _native_words(types, byteorder)
@@ -250,26 +251,45 @@ def _bad(name: str, what: str) -> TargetError:
     )
 
 
-def _sections(blob: bytes, name: str, byteorder: str, *, split: bool) -> tuple[bytes, bytes, bytes]:
-    """The bytes of the types, of the strings and of the layout table (none before Linux 7.1)."""
-    if not _HEADER_SIZE <= len(blob) <= MAX_BLOB:
-        raise _bad(name, f"its length is {len(blob)} bytes")
+class Header(NamedTuple):
+    """Start and length of the types, the strings and the layout table (none before Linux 7.1), in bytes."""
+
+    types: tuple[int, int]
+    strings: tuple[int, int]
+    layouts: tuple[int, int]
+
+    @property
+    def end(self) -> int:
+        """How many bytes the blob has."""
+        return max(start + size for start, size in self)
+
+
+def read_header(blob: bytes, name: str, byteorder: str = sys.byteorder) -> Header:
+    """What a blob, or its first 32 bytes, says of itself. Raises TargetError if that is no BTF of this byte order."""
+    if len(blob) < HEADER_SIZE:
+        raise _bad(name, f"it has {len(blob)} bytes")
     order = "<" if byteorder == "little" else ">"
-    magic, version, _flags, length, type_off, type_len, str_off, str_len = struct.unpack_from(
-        order + _HEADER_FIELDS, blob
-    )
+    magic, version, _flags, length, *fields = struct.unpack_from(order + "HBBIIIII", blob)
     if magic == int.from_bytes(MAGIC.to_bytes(2, "big"), "little"):
         raise _bad(name, "its byte order is not that of the kernel")
-    if magic != MAGIC or version != 1:
+    if magic != MAGIC or version != 1 or length < HEADER_SIZE:
         raise _bad(name, f"it begins with magic {magic:#x} and version {version}, not {MAGIC:#x} and 1")
-    parts = {"types": (type_off, type_len), "strings": (str_off, str_len), "layouts": (0, 0)}
-    if length >= _LAYOUT_HEADER_SIZE:
-        parts["layouts"] = struct.unpack_from(order + "II", blob, _HEADER_SIZE)
-    for what, (start, size) in parts.items():
-        if length < _HEADER_SIZE or length + start + size > len(blob):
-            raise _bad(name, f"its {what} end at {length + start + size}, but it has {len(blob)} bytes")
-    types, strings, layouts = (blob[length + start : length + start + size] for start, size in parts.values())
-    if type_off % 4 or type_len % 4:
+    if length >= LONG_HEADER_SIZE and len(blob) >= LONG_HEADER_SIZE:
+        fields += struct.unpack_from(order + "II", blob, HEADER_SIZE)
+    else:
+        fields += (0, 0)
+    starts = (length + field for field in fields[::2])
+    return Header(*zip(starts, fields[1::2], strict=True))
+
+
+def _sections(blob: bytes, header: Header, name: str, *, split: bool) -> tuple[bytes, bytes, bytes]:
+    """The bytes of the types, of the strings and of the layout table."""
+    if len(blob) > MAX_BLOB:
+        raise _bad(name, f"it has {len(blob)} bytes")
+    if header.end > len(blob):
+        raise _bad(name, f"it should have {header.end} bytes, but it has {len(blob)}")
+    types, strings, layouts = (blob[start : start + size] for start, size in header)
+    if header.types[0] % 4 or len(types) % 4:
         raise _bad(name, "its types are not aligned")
     if strings[-1:] != b"\0" and not (split and not strings):
         raise _bad(name, "its strings have no end")

@@ -13,20 +13,17 @@ import drgn
 from drgn import Qualifiers, TypeKind
 
 from sockcrash.kernel.btf import Btf, Kind, Record
+from sockcrash.kernel.btf_check import MAX_NESTING, Checker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-MAX_NESTING = 100  # typedefs, pointers, arrays and qualifiers within each other; C code has a dozen at most
-MAX_TYPE_SIZE = 1 << 32  # bytes
-
 _INT_SIGNED, _INT_BOOL = 1, 4  # BTF_INT_ENCODING
-_QUALIFIERS = {
+_QUALIFIERS: dict[int, Qualifiers] = {
     Kind.CONST: Qualifiers.CONST,
     Kind.VOLATILE: Qualifiers.VOLATILE,
     Kind.RESTRICT: Qualifiers.RESTRICT,
 }
-_WRAPPERS = frozenset((Kind.TYPEDEF, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG))
 _FINDABLE: dict[TypeKind, tuple[Kind, ...]] = {
     TypeKind.STRUCT: (Kind.STRUCT,),
     TypeKind.UNION: (Kind.UNION,),
@@ -46,6 +43,7 @@ class BtfTypes:
         self.btf = btf
         self._prog = prog
         self._base = base
+        self._checker = Checker(btf)
         self._built: dict[int, drgn.Type] = {}
         self._building: set[int] = set()
         self._guess_signs: bool | None = None
@@ -104,13 +102,14 @@ class BtfTypes:
         self._building.add(type_id)
         try:
             record = self.btf.record(type_id)
-            qualifier = _QUALIFIERS.get(Kind(record.kind)) if record.kind in _QUALIFIERS else None
+            qualifier = _QUALIFIERS.get(record.kind)
             if qualifier is not None:
                 inner = self.type(record.size)
                 return inner.qualified(inner.qualifiers | qualifier)
             build = self._build.get(record.kind)
             if build is None:
-                raise self.btf.bad(f"{record.kind} {record.name!r} ({type_id}) is used as a type")
+                raise self.btf.bad(f"{record.name!r} ({type_id}) is of kind {record.kind}, which is no type")
+            self._checker.check(type_id)
             return build(record)
         except (ValueError, OverflowError, TypeError) as error:
             raise self.btf.bad(f"type {type_id}: {error}") from error
@@ -133,10 +132,8 @@ class BtfTypes:
         return self._prog.array_type(self.type(element), length)
 
     def _compound(self, make: Callable[..., drgn.Type], record: Record) -> drgn.Type:
-        if record.size >= MAX_TYPE_SIZE:
-            raise self.btf.bad(f"{record.name} has {record.size} bytes")
         string, member = self.btf.string, self._member
-        words = record.body
+        words = record.body.tolist()
         members = []
         last = len(words) - 3
         may_flex = record.kind == Kind.STRUCT and last > 0
@@ -145,8 +142,6 @@ class BtfTypes:
             bits = 0
             if record.flag:
                 bits, position = position >> 24, position & 0xFFFFFF
-            if position + bits > record.size * 8:
-                raise self.btf.bad(f"member {string(name)!r} lies beyond the end of {record.name!r}")
             thunk = partial(member, type_id, bits, may_flex and at == last)
             members.append(drgn.TypeMember(thunk, string(name) or None, position))
         return make(record.name or None, record.size, members)

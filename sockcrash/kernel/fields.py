@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sockcrash.kernel.layout import Convert, Field, Group, Place
 
-__all__ = ("FILE", "FULL", "IDENTITY", "PROTO", "SOCK", "SOCKET", "SOCKFS", "row")
+__all__ = ("FILE", "FULL", "IDENTITY", "PROTO", "SECRETS", "SOCK", "SOCKET", "SOCKFS", "row")
 
 
 def row(
@@ -142,4 +142,10 @@ FILE = Group(
 SOCKFS = Group(
     "sockfs",
     (row("sockfs_inode", "struct sockfs_inode", "socket"), row("socket_alloc", "struct socket_alloc", "socket")),
+)
+
+# Keys that lie inside of a socket's own object (others are behind pointers that no row follows).
+SECRETS = Group(
+    "secrets",
+    (row("local_key", "struct mptcp_sock"), row("remote_key", "struct mptcp_sock")),
 )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from drgn import Program
 
+    from sockcrash.kernel.selection import Index
+
 __all__ = ("Kernel", "Reader", "kernel_of")
 
 _PIECE = 64
@@ -26,7 +28,7 @@ class Kernel:
     """A drgn Program with what is bound once per kernel: readers, HZ, and the memory door.
 
     ``read(address, size)`` returns bytes or raises drgn.FaultError. ``exact`` reads nothing of a pointee but the
-    members that rows bind (for snapshots).
+    members that rows bind (for snapshots). ``index`` is set on a snapshot: the sockets that it holds.
     """
 
     def __init__(self, prog: Program) -> None:
@@ -37,12 +39,18 @@ class Kernel:
         little = platform is None or bool(platform.flags & drgn.PlatformFlags.IS_LITTLE_ENDIAN)
         self.byte_order = "<" if little else ">"
         self.exact = False
+        self.index: Index | None = None
         self.cache: dict[Any, Any] = {}
         self._bounds: dict[str, tuple[Bound, ...]] = {}
         self._offsets: dict[str, dict[str, int]] = {}
         self._readers: dict[tuple[str, ...], Reader] = {}
         self._clock: _clock.Clock | None = None
         self._keeper: drgn.Object | None = None
+
+    def unreadable(self, error: drgn.FaultError) -> Absent:
+        """Why memory that faulted is absent."""
+        reason = Reason.UNREADABLE if self.index is None else Reason.NOT_IN_SNAPSHOT
+        return Absent(reason, f"{error.address:#x}")
 
     def bounds(self, group: Group) -> tuple[Bound, ...]:
         """The rows of a group, bound to this kernel."""
@@ -83,7 +91,7 @@ class Reader:
     """Bytes of one object, and of what it points to, into one Section per group."""
 
     def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]]) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
         direct = [[bound for bound in group if not bound.hops] for group in groups]
         pointers = sorted({bound.hops[0] for group in groups for bound in group if bound.hops}, key=lambda s: s.offset)
         hidden = [Bound(_pointer_row(number), None, spot, None) for number, spot in enumerate(pointers)]
@@ -100,7 +108,7 @@ class Reader:
 
     def sections(self, address: int, buffer: bytes | None = None) -> tuple[Section, ...]:
         """Decode the object at ``address``, from ``buffer`` if its bytes are there already."""
-        values = self.values(address, self.fetch(address) if buffer is None else buffer, self._kernel.clock())
+        values = self.values(address, self.fetch(address) if buffer is None else buffer, self.kernel.clock())
         return tuple(Section(index, value) for index, value in zip(self.indexes, values, strict=True))
 
     def salvaged(self, address: int) -> tuple[Section, ...]:
@@ -116,8 +124,8 @@ class Reader:
 
     def fetch(self, address: int) -> bytes:
         """The bytes of an object: in one read, or (exact) member by member with zeroes between."""
-        read = self._kernel.read
-        if not self._kernel.exact:
+        read = self.kernel.read
+        if not self.kernel.exact:
             return read(address, self.size)
         sparse = bytearray(self.size)
         for spot in self._spots:
@@ -132,7 +140,7 @@ class Reader:
         for start in range(0, self.size, _PIECE):
             length = min(_PIECE, self.size - start)
             try:
-                content[start : start + length] = self._kernel.read(address + start, length)
+                content[start : start + length] = self.kernel.read(address + start, length)
             except drgn.FaultError:
                 holes.append((start, start + length))
         return bytes(content), tuple(holes)
@@ -179,7 +187,7 @@ class _Child:
             content = buffer[pointer - base :] if inside else reader.fetch(pointer)
             values = reader.values(pointer, content, clock)
         except drgn.FaultError as error:
-            return self._absent(Absent(Reason.UNREADABLE, f"{error.address:#x}"))
+            return self._absent(reader.kernel.unreadable(error))
         if memo is not None:
             memo[pointer] = values
         return values

@@ -15,6 +15,7 @@ from sockcrash.kernel.tables import tcp_sockets
 from sockcrash.locate.address import Handle, by_socket, handle_at, prove
 
 if TYPE_CHECKING:
+    from sockcrash.kernel.selection import Index
     from sockcrash.kernel.view import Kernel
     from sockcrash.locate.spec import Spec
 
@@ -55,6 +56,8 @@ def _has_inode(kernel: Kernel, handle: Handle, number: int) -> bool:
 
 
 def _of_process(kernel: Kernel, spec: Spec) -> list[Handle]:
+    if kernel.index is not None:
+        return _of_process_in_index(kernel, kernel.index, spec)
     task = find_task(kernel, spec.number)
     if task is None:
         raise NotASocketError(spec.text, f"{spec.text}: no process {spec.number}, or it has no files any more")
@@ -76,8 +79,28 @@ def _of_process(kernel: Kernel, spec: Spec) -> list[Handle]:
     return found
 
 
+def _of_process_in_index(kernel: Kernel, index: Index, spec: Spec) -> list[Handle]:
+    found = [
+        handle_at(kernel, entry.address, spec.text, proved=entry.proved, note=entry.note)
+        for entry in index.values()
+        if any(owner.pid == spec.number and spec.fd in (None, owner.fd) for owner in entry.owners)
+    ]
+    if not found:
+        raise NotASocketError(
+            spec.text,
+            f"{spec.text}: the snapshot doesn't hold such a socket",
+            hint="sockcrash info FILE shows what was selected when it was taken",
+        )
+    return found
+
+
 def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[Handle]:
     """Every socket of every namespace, once: the tables first, then what only files of tasks lead to."""
+    if kernel.index is not None:
+        for entry in kernel.index.values():
+            if entry.selected:
+                yield handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
+        return
     seen: set[int] = set()
     for found in tcp_sockets(kernel, complain):
         seen.add(found.address)

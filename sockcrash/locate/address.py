@@ -14,6 +14,7 @@ from sockcrash.kernel.proto import Proto, protocols
 from sockcrash.kernel.sockets import Kind, kind_of, mini_kind
 
 if TYPE_CHECKING:
+    from sockcrash.kernel.selection import Index
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("Handle", "by_socket", "handle_at", "prove")
@@ -58,6 +59,8 @@ def prove(kernel: Kernel, address: int, how: str, *, force: bool = False) -> Han
     Accepted are ``struct sock *`` of any kind, addresses inside such an object, ``struct socket *`` and the
     ``struct file *`` of a socket. With ``force`` the address is read as a socket without proof.
     """
+    if kernel.index is not None:
+        return _held(kernel, kernel.index, address, how)
     try:
         return _prove(kernel, address, how)
     except NotASocketError:
@@ -67,6 +70,17 @@ def prove(kernel: Kernel, address: int, how: str, *, force: bool = False) -> Han
         return handle_at(kernel, address, how, proved=False, note="read without proof (--force)")
     except drgn.FaultError as error:
         raise NotASocketError(how, f"{how}: no memory there: {error}") from None
+
+
+def _held(kernel: Kernel, index: Index, address: int, how: str) -> Handle:
+    entry = index.get(address)
+    if entry is None:
+        raise NotASocketError(
+            how,
+            f"{how}: the snapshot doesn't hold a socket at {address:#x}",
+            hint="sockcrash info FILE shows what was selected when it was taken",
+        )
+    return handle_at(kernel, address, how, proved=entry.proved, note=entry.note)
 
 
 def _prove(kernel: Kernel, address: int, how: str) -> Handle:

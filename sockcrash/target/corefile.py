@@ -121,8 +121,8 @@ def open_regular(path: str, what: str) -> BinaryIO:
     raise TargetError(f"{path} is a device", hint=f"give {what}; for the running kernel use -k")
 
 
-def check_core(path: str, *, vmcoreinfo_given: bool) -> list[str]:
-    """Look at a dump's headers; return what is wrong with it but bearable.
+def check_core(path: str, *, vmcoreinfo_given: bool) -> str | None:
+    """Look at a dump's headers; return what it lacks, as a message, if it can be opened all the same.
 
     TargetError: it can't be opened as a vmcore. ``vmcoreinfo_given``: --vmcoreinfo is there.
     """
@@ -137,7 +137,8 @@ def check_core(path: str, *, vmcoreinfo_given: bool) -> list[str]:
         if head.startswith(kdump.MAGIC):
             return kdump.check(path, file, size)
         if head.startswith(FLATTENED_MAGIC):
-            return _check_flattened(path, file)
+            _check_flattened(path, file)
+            return None
         header = elf.read_header(file)
         try:
             if header and header.type == elf.ET_CORE:
@@ -157,24 +158,22 @@ def _damaged(path: str, error: ValueError, size: int) -> TargetError:
     return TargetError(f"{path} is damaged: {error}", hint="copy the dump again")
 
 
-def _check_flattened(path: str, file: BinaryIO) -> list[str]:
+def _check_flattened(path: str, file: BinaryIO) -> None:
     file.seek(-len(FLATTENED_END), os.SEEK_END)
     if file.read() != FLATTENED_END:
         raise TargetError(
             f"{path} is a flattened dump that is cut short: its end mark is missing", hint="copy it again"
         )
-    return []
 
 
 def _check_elf_core(
     path: str, file: BinaryIO, header: elf.ElfHeader, size: int, vmcoreinfo_given: bool
-) -> list[str]:
+) -> str | None:
     parts = elf.segments(file, header)
     notes = list(elf.notes(file, header)) if parts else []
     owners = {note.name for note in notes}
-    if b"VMCOREINFO" not in owners and any(
-        note.name == b"CORE" and note.type in USER_NOTES for note in notes
-    ):
+    of_process = any(note.name == b"CORE" and note.type in USER_NOTES for note in notes)
+    if of_process and b"VMCOREINFO" not in owners:
         raise TargetError(
             f"{path} is the core dump of a process, not of a kernel",
             hint="gdb opens it; sockcrash needs a vmcore, as kdump or virsh dump --memory-only writes it",
@@ -188,15 +187,9 @@ def _check_elf_core(
     end = max((part.offset + part.size for part in parts), default=0)
     if b"VMCOREINFO" not in owners and not vmcoreinfo_given:
         raise _without_vmcoreinfo(path, b"QEMU" in owners, end - size)
-    return [cut_short(path, end, size)] if end > size else []
-
-
-def cut_short(path: str, end: int, size: int) -> str:
-    """What to say of a dump whose pages should reach to byte ``end`` of a file of ``size`` bytes."""
-    return (
-        f"{path} is cut short: {end - size} of {end} bytes ({(end - size) / end:.0%}) are missing; "
-        "what lies in the missing part shows as unreadable"
-    )
+    if end > size:
+        return f"{path} is cut short: {end - size} of {end} bytes ({(end - size) / end:.0%}) are missing"
+    return None
 
 
 def _without_vmcoreinfo(path: str, from_qemu: bool, missing: int) -> TargetError:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -114,18 +115,24 @@ def read_header(file: BinaryIO) -> ElfHeader | None:
     )
 
 
+def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Up to ``size`` bytes from ``offset`` on; none if a damaged header points beyond the end of the file."""
+    if offset >= file.seek(0, os.SEEK_END):
+        return b""
+    file.seek(offset)
+    return file.read(size)
+
+
 def _table(
     file: BinaryIO, offset: int, entry: struct.Struct, stride: int, count: int
 ) -> Iterator[tuple[int, ...]]:
     stride = max(stride, entry.size)
     end = offset + stride * count
-    file.seek(0, 2)
-    if end > file.tell():
+    if end > file.seek(0, os.SEEK_END):
         raise CutShortError(end)
     if stride * count > TABLE_LIMIT:
         raise ValueError(f"a table of {stride * count} bytes of headers")
-    file.seek(offset)
-    data = file.read(stride * count)
+    data = read_at(file, offset, stride * count)
     for at in range(0, stride * count, stride):
         yield entry.unpack_from(data, at)
 
@@ -151,8 +158,7 @@ def sections(file: BinaryIO, header: ElfHeader) -> list[Section]:
     rows = list(_section_rows(file, header, header.section_count))
     if header.names_index >= len(rows):
         return []
-    file.seek(rows[header.names_index][4])
-    names = file.read(min(rows[header.names_index][5], NAMES_LIMIT))
+    names = read_at(file, rows[header.names_index][4], min(rows[header.names_index][5], NAMES_LIMIT))
     return [
         Section(
             names[row[0] : max(row[0], names.find(b"\0", row[0]))].decode("latin-1"), row[1], row[4], row[5]
@@ -167,8 +173,7 @@ def notes(file: BinaryIO, header: ElfHeader) -> Iterator[Note]:
     if not places:
         places = [(part.offset, part.size) for part in sections(file, header) if part.type == SHT_NOTE]
     for offset, size in places:
-        file.seek(offset)
-        yield from _parse_notes(file.read(min(size, NOTES_LIMIT)), header.order)
+        yield from _parse_notes(read_at(file, offset, min(size, NOTES_LIMIT)), header.order)
 
 
 def _parse_notes(data: bytes, order: str) -> Iterator[Note]:
@@ -178,9 +183,9 @@ def _parse_notes(data: bytes, order: str) -> Iterator[Note]:
         name_at = at + 12
         data_at = name_at + (name_size + 3 & ~3)
         at = data_at + (data_size + 3 & ~3)
-        yield Note(
-            data[name_at : name_at + name_size].rstrip(b"\0"), kind, data[data_at : data_at + data_size]
-        )
+        content = data[data_at : data_at + data_size]
+        if len(content) == data_size:
+            yield Note(data[name_at : name_at + name_size].rstrip(b"\0"), kind, content)
 
 
 def build_id(file: BinaryIO, header: ElfHeader) -> bytes | None:

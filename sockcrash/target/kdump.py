@@ -13,6 +13,9 @@ STATUS_AT = 424
 """Offset of ``status`` in struct disk_dump_header of a 64-bit kernel: behind a signature, a version, a
 new_utsname of 390 bytes, padding and a timeval."""
 
+SPLIT_AT = 12
+"""Offset of ``split`` in struct kdump_sub_header, which is the block behind the header."""
+
 COMPRESSION = {0x1: "zlib", 0x2: "lzo", 0x4: "snappy", 0x20: "zstd"}
 INCOMPLETE = 0x8
 PAGE_DESCRIPTOR = struct.Struct("<QIIQ")
@@ -51,16 +54,16 @@ def compression(file: BinaryIO) -> str | None:
     return next((name for bit, name in COMPRESSION.items() if header and header.status & bit), None)
 
 
-def check(path: str, file: BinaryIO, size: int) -> list[str]:
-    """What is wrong with a dump but bearable; TargetError if it is one part of several."""
+def check(path: str, file: BinaryIO, size: int) -> str | None:
+    """What the dump lacks, as a message, if it can be opened all the same. TargetError: it can't."""
     header = read_header(file)
     if header is None:
-        return []
+        return None
     if size < (1 + header.sub_header_blocks) * header.block_size:
         raise TargetError(
             f"{path} is cut short within its headers ({size} bytes)", hint="copy the dump again"
         )
-    file.seek(header.block_size + 12)
+    file.seek(header.block_size + SPLIT_AT)
     if int.from_bytes(file.read(4), "little"):
         raise TargetError(
             f"{path} is one part of a split dump",
@@ -68,13 +71,8 @@ def check(path: str, file: BinaryIO, size: int) -> list[str]:
         )
     end = _end_of_pages(file, header, size)
     if end > size:
-        return [
-            f"{path} is cut short: at least {end - size} bytes are missing; "
-            "what lies in the missing part shows as unreadable"
-        ]
-    if header.status & INCOMPLETE:
-        return [f"{path} is incomplete, as makedumpfile says in it; what is missing shows as unreadable"]
-    return []
+        return f"{path} is cut short: at least {end - size} bytes are missing"
+    return f"{path} is incomplete, as makedumpfile noted in it" if header.status & INCOMPLETE else None
 
 
 def _end_of_pages(file: BinaryIO, header: Header, size: int) -> int:

@@ -90,7 +90,7 @@ def _linux_release(file: BinaryIO, header: elf.ElfHeader) -> str:
     """The release in a vmlinux's ``linux_banner``, "" if it is not there."""
     for part in elf.sections(file, header):
         if part.name == ".rodata" and part.type != elf.SHT_NOBITS:
-            file.seek(part.offset)
-            found = re.search(rb"Linux version ([!-~]{1,64}) ", file.read(min(part.size, RODATA_LIMIT)))
+            text = elf.read_at(file, part.offset, min(part.size, RODATA_LIMIT))
+            found = re.search(rb"Linux version ([!-~]{1,64}) ", text)
             return found[1].decode() if found else ""
     return ""

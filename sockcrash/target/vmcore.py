@@ -12,18 +12,18 @@ from sockcrash.target.corefile import FLATTENED_MAGIC, check_core, open_regular
 
 def open_dump(prog: drgn.Program, path: str, *, vmcoreinfo_given: bool) -> list[str]:
     """Open a vmcore; return what is wrong with it but bearable. TargetError: why not, and what to do."""
-    notes = check_core(path, vmcoreinfo_given=vmcoreinfo_given)
+    lack = check_core(path, vmcoreinfo_given=vmcoreinfo_given)
     try:
         prog.set_core_dump(path)
     except Exception as error:
-        if notes:
+        if lack:
             raise TargetError(
-                f"{notes[0]}, and drgn can't open what is left ({error})", hint="copy or make the dump again"
+                f"{lack}; drgn can't open what is left ({error})", hint="copy or make the dump again"
             ) from error
         raise _refusal(path, error) from error
     if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise TargetError(f"{path} is not the dump of a Linux kernel", hint="give the path of a vmcore")
-    return notes
+    return [f"{lack}; what lies in the missing part shows as unreadable"] if lack else []
 
 
 def _refusal(path: str, error: Exception) -> TargetError:
@@ -32,20 +32,18 @@ def _refusal(path: str, error: Exception) -> TargetError:
         algorithm = kdump.compression(file) if head.startswith(kdump.MAGIC) else None
     if "ARCH_NAME" in str(error):
         return TargetError(
-            f"{path} does not say of which architecture it is, as QEMU's kdump formats don't",
+            f"{path} does not say of which architecture it is (QEMU's kdump formats don't)",
             hint="add --architecture x86_64, or whatever that machine was",
         )
     if head == FLATTENED_MAGIC:
         return TargetError(
-            f"{path} is in makedumpfile's flattened format, and drgn can't open it as it is ({error})",
+            f"{path} is in makedumpfile's flattened format, unreadable to drgn ({error})",
             hint=f"put it in order: makedumpfile -R {path}.vmcore < {path}",
         )
-    if algorithm and "ompres" in str(error):  # libkdumpfile has it with two spellings
+    if algorithm and "ompres" in str(error):  # libkdumpfile spells it two ways
         return TargetError(
             f"drgn can't unpack {path}, which is compressed with {algorithm}: {error}",
             hint="if this drgn was built without it, install drgn with pip, or write the dump anew with zlib: "
             f"makedumpfile -c {path} OUT; else the dump is damaged",
         )
-    return TargetError(
-        f"drgn can't open {path}: {error}", hint="run with --log-level debug to see how far it came"
-    )
+    return TargetError(f"drgn can't open {path}: {error}", hint="--log-level debug shows how far it came")

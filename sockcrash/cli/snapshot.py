@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``sockcrash snapshot``: a small vmcore of just the selected sockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sockcrash.cli.params import target_options
+
+if TYPE_CHECKING:
+    from sockcrash.target import TargetOptions
+
+__all__ = ("command",)
+
+
+@click.command("snapshot")
+@click.argument("specs", metavar="[SPEC]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every socket of every namespace.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file; .xz, .gz or .zst packs.")
+@click.option("--types-in", type=click.Path(path_type=Path), help="Write the types (BTF) to this file beside it.")
+@click.option("--force", is_flag=True, help="Overwrite files; take addresses that can't be proved.")
+@target_options
+def command(
+    target: TargetOptions,
+    specs: tuple[str, ...],
+    everything: bool,
+    output: Path,
+    types_in: Path | None,
+    force: bool,
+) -> int:
+    """Write an ordinary ELF vmcore that holds only the memory that the selected sockets needed.
+
+    It holds no queued data, no keys, and nothing of other processes; every command gives the same answers on it as
+    on its source: sockcrash inspect -c FILE --all.
+
+    \b
+    For example:
+      sockcrash snapshot -o sockets.xz --all
+      sockcrash snapshot -c vmcore -o one.xz ffff8802305a0800
+    """
+    from sockcrash.cli.session import Session, parse_specs
+    from sockcrash.errors import NotASocketError
+    from sockcrash.kernel.nodebug import carry
+    from sockcrash.snapshot.files import check_writable, write_content
+    from sockcrash.snapshot.format import serialize
+    from sockcrash.snapshot.take import split_types, take, taken_meta
+
+    for path in filter(None, (output, types_in)):
+        check_writable(path, force=force)
+    if types_in is not None and types_in.parent.resolve() != output.parent.resolve():
+        raise click.UsageError("--types-in names a file beside the snapshot, in the same directory")
+    parsed = parse_specs(specs, everything=everything)
+    session = Session(target)
+    handles = {h.address: h for h in session.handles(parsed, everything=everything, force=force)}
+    if not handles:
+        raise NotASocketError(" ".join(specs), "nothing was selected, so nothing is written")
+    pairs = [
+        (handle, record)
+        for handle in handles.values()
+        for record in session.records([handle], many=everything or len(handles) > 8)
+    ]
+    meta = taken_meta(session.target.describe(), ["--all"] if everything else list(specs))
+    snapshot = take(session.kernel, pairs, carry(session.kernel.prog), meta)
+    torn = sum(entry["torn"] for entry in snapshot.meta["sockets"])
+    if types_in is not None:
+        snapshot, types = split_types(snapshot, types_in.name)
+        write_content(types_in, serialize(types), force=force)
+    size = write_content(output, serialize(snapshot), force=force)
+    click.echo(f"{output}: {len(pairs)} sockets, {size} bytes", err=True)
+    if torn:
+        click.echo(f"{torn} of them changed while they were read and are marked torn", err=True)
+    if session.kernel.live:
+        click.echo("note: it reveals where this kernel is loaded (KASLR) until the next boot", err=True)
+    return session.status

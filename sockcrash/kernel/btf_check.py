@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Can a type of a BTF blob be built at all, or does it contain itself, burst its own size or expand without end?
+
+drgn follows members that lie within a struct without asking how deep they go. What this lets through is finite and
+small enough to be walked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sockcrash.kernel.btf import Kind
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.btf import Btf, Record
+
+MAX_NESTING = 100  # typedefs, pointers, arrays, qualifiers and structs within each other; C code has a dozen
+MAX_TYPE_SIZE = 1 << 32  # bytes
+MAX_EXPANDED = 1 << 18  # members of a struct, those of the structs within it included
+MAX_SCALAR_SIZE = 16  # bytes
+MAX_EMPTY_ELEMENTS = 1 << 16  # of an array whose elements have no bytes
+POINTER_SIZE = 8
+
+_COMPOUND = frozenset((Kind.STRUCT, Kind.UNION))
+_EXPANDED = frozenset((*_COMPOUND, Kind.FUNC_PROTO))
+_SCALAR = frozenset((Kind.INT, Kind.FLOAT, Kind.ENUM, Kind.ENUM64))
+_THROUGH = frozenset((Kind.TYPEDEF, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG))
+_UNNAMED = frozenset((Kind.PTR, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG, Kind.ARRAY))
+
+
+class Extent(NamedTuple):
+    """How many bytes a type takes, and the struct or union that lies in them (0: none)."""
+
+    size: int
+    compound: int
+
+
+class Checker:
+    """Checks types of one blob, each once. Raises TargetError for a type that can't be."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        self._extents: dict[int, Extent] = {0: Extent(0, 0)}
+        self._weights: dict[int, int] = {}
+        self._open: set[int] = set()
+
+    def check(self, type_id: int) -> None:
+        """That a type ends, and that the members of a struct lie within it."""
+        if self._btf.kind(type_id) in _EXPANDED:
+            self._weight(type_id)
+        else:
+            self.extent(type_id)
+
+    def extent(self, type_id: int) -> Extent:
+        """The size of any type that has one; of others 0 bytes."""
+        known = self._extents.get(type_id)
+        if known is None:
+            known = self._extents[type_id] = self._measure(type_id)
+        return known
+
+    def _measure(self, type_id: int) -> Extent:
+        count = 1
+        for _ in range(MAX_NESTING):
+            kind = self._btf.kind(type_id)
+            if kind == Kind.PTR:
+                return self._sized(POINTER_SIZE * count, 0)
+            if kind not in _COMPOUND and kind not in _SCALAR and kind not in _THROUGH and kind != Kind.ARRAY:
+                return Extent(0, 0)
+            record = self._btf.record(type_id)
+            if kind in _COMPOUND:
+                self._check_empty(record, count)
+                return self._sized(record.size * count, type_id)
+            if kind in _SCALAR:
+                if record.size > MAX_SCALAR_SIZE:
+                    raise self._btf.bad(f"{record.name!r} has {record.size} bytes")
+                return self._sized(record.size * count, 0)
+            if kind == Kind.ARRAY:
+                type_id = record.body[0]
+                count *= record.body[2]
+            else:
+                type_id = record.size
+        raise self._btf.bad(f"type {type_id} contains itself")
+
+    def _check_empty(self, record: Record, count: int) -> None:
+        if not record.size and count > MAX_EMPTY_ELEMENTS:
+            raise self._btf.bad(f"an array has {count} elements without bytes")
+
+    def _sized(self, size: int, compound: int) -> Extent:
+        if size >= MAX_TYPE_SIZE:
+            raise self._btf.bad(f"a type has {size} bytes")
+        return Extent(size, compound)
+
+    def _weight(self, type_id: int) -> int:
+        weight = self._weights.get(type_id)
+        if weight is None:
+            if type_id in self._open or len(self._open) > MAX_NESTING:
+                raise self._btf.bad(f"type {type_id} contains itself")
+            self._open.add(type_id)
+            try:
+                record = self._btf.record(type_id)
+                weigh = self._weigh_function if record.kind == Kind.FUNC_PROTO else self._weigh_members
+                weight = weigh(record)
+            finally:
+                self._open.discard(type_id)
+            if weight > MAX_EXPANDED:
+                raise self._btf.bad(f"type {type_id} has {weight} members when expanded")
+            self._weights[type_id] = weight
+        return weight
+
+    def _weigh_members(self, record: Record) -> int:
+        if record.size >= MAX_TYPE_SIZE:
+            raise self._btf.bad(f"{record.name!r} has {record.size} bytes")
+        space = 8 * record.size
+        weight = record.length
+        words, extents = record.body.tolist(), self._extents
+        for type_id, position in zip(words[1::3], words[2::3], strict=True):
+            size, compound = extents.get(type_id) or self.extent(type_id)
+            bits = 8 * size
+            if record.flag and position >> 24:
+                if position >> 24 > bits:
+                    raise self._btf.bad(f"a bit-field in {record.name!r} is wider than its type")
+                bits, position = position >> 24, position & 0xFFFFFF  # noqa: PLW2901
+            if position + bits > space:
+                raise self._btf.bad(f"a member lies beyond the end of {record.name!r}")
+            if compound:
+                weight += self._weights.get(compound) or self._weight(compound)
+        return weight
+
+    def _weigh_function(self, record: Record) -> int:
+        return 1 + sum(self._weigh_named(type_id) for type_id in (record.size, *record.body[1::2]))
+
+    def _weigh_named(self, type_id: int) -> int:
+        """How much it takes to write a type's name: only functions without a name of their own are written out."""
+        for _ in range(MAX_NESTING):
+            kind = self._btf.kind(type_id)
+            if kind == Kind.FUNC_PROTO:
+                return self._weight(type_id)
+            if kind not in _UNNAMED:
+                return 1
+            record = self._btf.record(type_id)
+            type_id = record.body[0] if kind == Kind.ARRAY else record.size
+        raise self._btf.bad(f"type {type_id} contains itself")

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What does drgn get when it asks a kernel without DWARF for a type, a variable, a constant or a function?
+
+Names that BTF defines more than once mean the definition with the lowest number; those of vmlinux come before those of
+modules, and modules come by name. File names are not looked at: BTF has none.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import drgn
+from drgn import FindObjectFlags, TypeKind
+
+from sockcrash.errors import TargetError
+from sockcrash.kernel.btf import Btf, Kind
+from sockcrash.kernel.btf_types import BtfTypes
+from sockcrash.kernel.declarations import BITMAP_LENGTHS, FUNCTIONS, MODULE_VARIABLES, UNNAMED, VARIABLES
+from sockcrash.kernel.symbols import DATA, TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sockcrash.kernel.btf_modules import Readers
+    from sockcrash.kernel.symbols import Symbols
+
+logger = logging.getLogger("sockcrash")
+
+_LENGTH = re.compile(r"\[([A-Za-z_]\w*)\]")
+_MAX_ALIGNMENT_DEPTH = 20
+
+
+class Types:
+    """The types of the kernel and, when it does not have one, of its modules.
+
+    ``list_readers`` says what modules there are; it is called when the first type is not the kernel's.
+    """
+
+    def __init__(self, prog: drgn.Program, kernel: BtfTypes, list_readers: Callable[[], Readers]) -> None:
+        self.kernel = kernel
+        self._prog = prog
+        self._list_readers = list_readers
+        self._readers: Readers | None = None
+        self._modules: dict[str, BtfTypes | None] = {}
+
+    def finder(
+        self, _prog: drgn.Program, kinds: Iterable[TypeKind], name: str, _filename: str | None
+    ) -> drgn.Type | None:
+        """A type finder as drgn wants it."""
+        found = (types.find(kinds, name) for types in self.all())
+        return next((found_type for found_type in found if found_type is not None), None)
+
+    def all(self) -> Iterator[BtfTypes]:
+        """The types of vmlinux, then those of each module."""
+        yield self.kernel
+        for name in self._module_readers():
+            types = self.module(name)
+            if types:
+                yield types
+
+    def module(self, name: str) -> BtfTypes | None:
+        """The types of one module, None if it is not loaded or its BTF is missing or damaged."""
+        if name not in self._modules:
+            self._modules[name] = self._load(name)
+        return self._modules[name]
+
+    def _module_readers(self) -> Readers:
+        if self._readers is None:
+            self._readers = {}  # in case listing them asks for a type
+            self._readers = self._list_readers()
+        return self._readers
+
+    def _load(self, name: str) -> BtfTypes | None:
+        read = self._module_readers().get(name)
+        if read is None:
+            return None
+        base = self.kernel.btf
+        try:
+            return BtfTypes(self._prog, Btf(read(), name, base=base, byteorder=base.byteorder), self.kernel)
+        except (TargetError, OSError) as error:
+            logger.warning("no types of module %s: %s", name, error)
+            return None
+
+
+class Objects:
+    """The variables, constants and functions of the kernel, and those of its modules that their BTF describes."""
+
+    def __init__(self, prog: drgn.Program, types: Types, symbols: Symbols) -> None:
+        self._prog = prog
+        self._types = types
+        self._symbols = symbols
+
+    def finder(
+        self, _prog: drgn.Program, name: str, flags: FindObjectFlags, _filename: str | None
+    ) -> drgn.Object | None:
+        """An object finder as drgn wants it. A variable comes before a constant, a constant before a function."""
+        found = None
+        if flags & FindObjectFlags.VARIABLE:
+            found = self._variable(name)
+        if found is None and flags & FindObjectFlags.CONSTANT:
+            found = self._constant(name)
+        if found is None and flags & FindObjectFlags.FUNCTION:
+            found = self._function(name)
+        return found
+
+    def _variable(self, name: str) -> drgn.Object | None:
+        described = self._types.kernel.find_declared(Kind.VAR, name)
+        if described is None and name in VARIABLES:
+            addresses = self._symbols.addresses(name, DATA)
+            return self._object(self._declared(VARIABLES[name]), addresses) if addresses else None
+        if described is None and name in UNNAMED:
+            addresses = self._symbols.addresses(name, DATA)
+            return self._object(self._unnamed_struct(UNNAMED[name]), addresses) if addresses else None
+        if described is not None:
+            return self._object(described, self._symbols.addresses(name, DATA))
+        return self._module_variable(name)
+
+    def _module_variable(self, name: str) -> drgn.Object | None:
+        if name not in MODULE_VARIABLES:
+            return None
+        addresses = self._symbols.addresses(name, DATA) or self._symbols.module_addresses(name)
+        return self._object(self._declared(MODULE_VARIABLES[name]), addresses) if addresses else None
+
+    def _constant(self, name: str) -> drgn.Object | None:
+        found = (types.find_enumerator(name) for types in self._types.all())
+        return next((constant for constant in found if constant is not None), None)
+
+    def _function(self, name: str) -> drgn.Object | None:
+        addresses = self._symbols.addresses(name, TEXT)
+        if not addresses:
+            return None
+        described = self._types.kernel.find_declared(Kind.FUNC, name)
+        if described is None and name in FUNCTIONS:
+            described = self._prog.function_type(self._prog.void_type(), ())
+        return self._object(described, addresses)
+
+    def _object(self, ctype: drgn.Type | None, addresses: list[int]) -> drgn.Object | None:
+        if ctype is None or not addresses:
+            return None
+        return drgn.Object(self._prog, ctype, address=addresses[0])
+
+    def _declared(self, ctype: str) -> drgn.Type | None:
+        """A type as the table of declarations writes it; None if this kernel has no such type."""
+        try:
+            return self._prog.type(_LENGTH.sub(self._length, ctype))
+        except LookupError:
+            return None
+
+    def _length(self, match: re.Match[str]) -> str:
+        bitmap = BITMAP_LENGTHS.get(match[1])
+        if bitmap:
+            return f"[{8 * drgn.sizeof(self._prog.type(bitmap))}]"
+        return f"[{int(self._prog.constant(match[1]))}]"
+
+    def _unnamed_struct(self, declared: Iterable[tuple[str, str]]) -> drgn.Type | None:
+        members: list[drgn.TypeMember] = []
+        end = 0
+        for name, ctype in declared:
+            member = self._declared(ctype)
+            if member is None:
+                return None
+            end = -(-end // (step := _alignment(member))) * step
+            members.append(drgn.TypeMember(member, name, 8 * end))
+            end += drgn.sizeof(member)
+        return self._prog.struct_type(None, end, members)
+
+
+def _alignment(ctype: drgn.Type, depth: int = 0) -> int:
+    """On what multiple of bytes C places a type (``__attribute__((aligned))`` is not in BTF)."""
+    while ctype.kind in (TypeKind.TYPEDEF, TypeKind.ARRAY):
+        ctype = ctype.type
+    if ctype.kind not in (TypeKind.STRUCT, TypeKind.UNION):
+        return ctype.size or 1
+    if depth > _MAX_ALIGNMENT_DEPTH:
+        return 1
+    return max((_alignment(member.type, depth + 1) for member in ctype.members or ()), default=1)

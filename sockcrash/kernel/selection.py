@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which sockets a snapshot holds: the index that stands for the tables, tasks and slabs that are not in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sockcrash.model import Owner
+
+__all__ = ("Entry", "Index", "entry_from_json", "entry_to_json")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One socket of a snapshot: how it was found, the verdict of the proof, and who held it.
+
+    ``selected`` is False for a socket that is there only because a selected one's record needs it.
+    """
+
+    address: int
+    how: str
+    proved: bool
+    note: str
+    torn: bool
+    owners: tuple[Owner, ...]
+    selected: bool = True
+
+
+Index = dict[int, Entry]
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """An entry as plain data."""
+    owners = [{name: getattr(owner, name) for name in Owner.__slots__} for owner in entry.owners]
+    return {
+        "address": entry.address,
+        "how": entry.how,
+        "proved": entry.proved,
+        "note": entry.note,
+        "torn": entry.torn,
+        "selected": entry.selected,
+        "owners": [{name: value for name, value in owner.items() if value is not None} for owner in owners],
+    }
+
+
+def entry_from_json(data: dict[str, Any]) -> Entry:
+    """The reverse of ``entry_to_json``."""
+    return Entry(**{**data, "owners": tuple(Owner(**owner) for owner in data["owners"])})

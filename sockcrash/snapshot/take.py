@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Taking a snapshot: decode the selected sockets through a recording door, and keep just what was read.
+
+The tables, the tasks and the slabs were looked through on the source, unrecorded; what they told (which sockets, who
+holds them, whether they are proved) goes into the index. The same code then runs on a Program whose memory is the
+recorder, with types and symbols as the snapshot will have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import drgn
+
+from sockcrash.decode import decode
+from sockcrash.kernel.fields import FULL, PROTO, SECRETS
+from sockcrash.kernel.nodebug import Carried, attach_carried
+from sockcrash.kernel.selection import Entry, entry_to_json
+from sockcrash.kernel.view import Kernel
+from sockcrash.memory import Ranges, Recorder, program_over
+from sockcrash.snapshot.format import Snapshot
+
+if TYPE_CHECKING:
+    from sockcrash.locate.address import Handle
+    from sockcrash.model import SocketRecord
+
+__all__ = ("split_types", "take", "taken_meta")
+
+_MAX_SOCKET = 1 << 16
+
+
+def take(
+    source: Kernel, found: Iterable[tuple[Handle, SocketRecord]], carried: Carried, meta: dict[str, Any]
+) -> Snapshot:
+    """A snapshot of sockets that were decoded on ``source``; their owners and proofs come from those records."""
+    recorder = Recorder(source.read)
+    vmcoreinfo = source.prog["VMCOREINFO"].string_()
+    prog = program_over(recorder.read, vmcoreinfo, live=source.live)
+    recorder.on = False
+    attach_carried(prog, carried)
+    recorder.on = True
+    kernel = Kernel(prog)
+    kernel.exact = True
+    pairs = list(found)
+    kernel.index = {handle.address: _entry(handle, record) for handle, record in pairs}
+    secret: list[tuple[int, int]] = []
+    for handle, _ in pairs:
+        _record_whole(kernel, handle)
+        record = decode(kernel, handle)
+        kernel.index[handle.address] = _entry(handle, record)
+        secret += _secrets(kernel, handle)
+    kernel.tick()
+    entries = [entry_to_json(entry) for entry in kernel.index.values()]
+    content = {**meta, "schema": 1, "sockets": entries, "symbols": carried.symbols}
+    return Snapshot(vmcoreinfo, content, carried.btf, recorder.ranges().without(secret))
+
+
+def _entry(handle: Handle, record: SocketRecord) -> Entry:
+    owners = record.owners if isinstance(record.owners, tuple) else ()
+    return Entry(handle.address, handle.how, handle.proved, handle.note, record.torn, owners)
+
+
+def _record_whole(kernel: Kernel, handle: Handle) -> None:
+    """Read all of a socket's object, so that any member of it can be asked of the snapshot."""
+    size = drgn.sizeof(kernel.prog.type(handle.kind.ctype))
+    try:
+        if handle.kind.full:
+            (full,) = kernel.reader(FULL).sections(handle.address)
+            (proto,) = kernel.reader(PROTO).sections(full["sk_prot_creator"])
+            size = max(size, min(proto["obj_size"], _MAX_SOCKET))
+        kernel.read(handle.address, size)
+    except drgn.FaultError:
+        return
+
+
+def _secrets(kernel: Kernel, handle: Handle) -> list[tuple[int, int]]:
+    """Where keys lie inside of a socket's own object."""
+    return [
+        (handle.address + bound.spot.offset, bound.spot.size)
+        for bound in kernel.bounds(SECRETS)
+        if bound.spot and bound.field.ctype == handle.kind.ctype
+    ]
+
+
+def taken_meta(target: dict[str, Any], selection: list[str]) -> dict[str, Any]:
+    """The note's account of where and when: ``target`` is the source as JSON describes it."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    live = target["source"] in ("live", "qemu")
+    return {
+        "source": target["source"],
+        "release": target["release"],
+        "taken": now if live else target["taken"],
+        "written": now,
+        "tool": target["tool"],
+        "selection": selection,
+    }
+
+
+def split_types(snapshot: Snapshot, name: str) -> tuple[Snapshot, Snapshot]:
+    """A snapshot without its BTF, which names the file ``name`` beside it, and that file's content."""
+    lean = Snapshot(snapshot.vmcoreinfo, {**snapshot.meta, "types": name}, {}, snapshot.ranges)
+    return lean, Snapshot(snapshot.vmcoreinfo, {"schema": 1}, snapshot.btf, Ranges(()))

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Opening a snapshot: its own memory, types and symbols, and the index of what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sockcrash.errors import TargetError
+from sockcrash.kernel.nodebug import Carried, attach_carried
+from sockcrash.kernel.selection import entry_from_json
+from sockcrash.kernel.view import kernel_of
+from sockcrash.memory import program_over
+from sockcrash.snapshot.files import read_content
+from sockcrash.snapshot.format import Snapshot, parse
+
+if TYPE_CHECKING:
+    from drgn import Program
+
+__all__ = ("open_snapshot",)
+
+
+def open_snapshot(path: Path) -> tuple[Program, Snapshot]:
+    """A Program over a snapshot; what is not in it faults."""
+    snapshot = parse(read_content(path))
+    prog = program_over(snapshot.ranges.read, snapshot.vmcoreinfo, live=False)
+    attach_carried(prog, Carried(snapshot.btf or _types_beside(path, snapshot), snapshot.meta["symbols"]))
+    kernel = kernel_of(prog)
+    kernel.exact = True
+    try:
+        kernel.index = {entry["address"]: entry_from_json(entry) for entry in snapshot.meta["sockets"]}
+    except (KeyError, TypeError) as error:
+        raise TargetError(f"{path}: the index of the snapshot is damaged: {error}", hint="take it again") from None
+    return prog, snapshot
+
+
+def _types_beside(path: Path, snapshot: Snapshot) -> dict[str, bytes]:
+    """The BTF of a snapshot that keeps it in a file of its own, in the same directory."""
+    name = Path(str(snapshot.meta.get("types", ""))).name
+    beside = path.parent / name
+    if not name or not beside.is_file():
+        raise TargetError(
+            f"{path}: its types stand in a file of their own, {name or '(unnamed)'}, which is not beside it",
+            hint=f"put {name or 'it'} into {path.parent}",
+        )
+    return parse(read_content(beside)).btf
