@@ -24,9 +24,9 @@ Read = Callable[[int, int], bytes]
 PAGE = 4096
 
 
-def program_over(read: Read, vmcoreinfo: bytes, *, live: bool) -> Program:
+def program_over(read: Read, vmcoreinfo: bytes, platform: drgn.Platform, *, live: bool) -> Program:
     """A Program of a Linux kernel whose whole virtual memory is read by ``read``."""
-    prog = drgn.Program()
+    prog = drgn.Program(platform)
 
     def passed(address: int, count: int, offset: int, physical: bool) -> bytes:
         del offset, physical
@@ -38,18 +38,16 @@ def program_over(read: Read, vmcoreinfo: bytes, *, live: bool) -> Program:
 
 
 class Recorder:
-    """A door that notes what is read; ``note`` may be switched off for reads that must leave no trace."""
+    """A door that notes what is read."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._noted: dict[tuple[int, int], bytes] = {}
-        self.on = True
 
     def read(self, address: int, count: int) -> bytes:
         """Pass a read through and note it; a later read of the same bytes replaces the earlier."""
         data = self._read(address, count)
-        if self.on:
-            self._noted[address, count] = data
+        self._noted[address, count] = data
         return data
 
     def ranges(self) -> Ranges:

@@ -17,6 +17,7 @@ __all__ = ("main",)
 _COMMANDS = {
     "inspect": ("inspect", "Show sockets in full."),
     "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
+    "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
     "layout": ("layout", "Print how each field was bound on this kernel."),
 }
 

@@ -43,7 +43,6 @@ def command(
     """
     from sockcrash.cli.session import Session, parse_specs
     from sockcrash.errors import NotASocketError
-    from sockcrash.kernel.nodebug import carry
     from sockcrash.snapshot.files import check_writable, write_content
     from sockcrash.snapshot.format import serialize
     from sockcrash.snapshot.take import split_types, take, taken_meta
@@ -63,7 +62,7 @@ def command(
         for record in session.records([handle], many=everything or len(handles) > 8)
     ]
     meta = taken_meta(session.target.describe(), ["--all"] if everything else list(specs))
-    snapshot = take(session.kernel, pairs, carry(session.kernel.prog), meta)
+    snapshot = take(session.kernel, pairs, meta)
     torn = sum(entry["torn"] for entry in snapshot.meta["sockets"])
     if types_in is not None:
         snapshot, types = split_types(snapshot, types_in.name)

@@ -18,7 +18,6 @@ from sockcrash.errors import TargetError
 from sockcrash.kernel.btf import Btf, Kind
 from sockcrash.kernel.btf_types import BtfTypes
 from sockcrash.kernel.declarations import BITMAP_LENGTHS, FUNCTIONS, MODULE_VARIABLES, UNNAMED, VARIABLES
-from sockcrash.kernel.symbols import DATA, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,7 +84,7 @@ class Types:
 
 
 class Objects:
-    """The variables, constants and functions of the kernel, and those of its modules that their BTF describes."""
+    """The variables, constants and functions of the kernel, and the constants and declared variables of its modules."""
 
     def __init__(self, prog: drgn.Program, types: Types, symbols: Symbols) -> None:
         self._prog = prog
@@ -106,40 +105,31 @@ class Objects:
         return found
 
     def _variable(self, name: str) -> drgn.Object | None:
-        described = self._types.kernel.find_declared(Kind.VAR, name)
-        if described is None and name in VARIABLES:
-            addresses = self._symbols.addresses(name, DATA)
-            return self._object(self._declared(VARIABLES[name]), addresses) if addresses else None
-        if described is None and name in UNNAMED:
-            addresses = self._symbols.addresses(name, DATA)
-            return self._object(self._unnamed_struct(UNNAMED[name]), addresses) if addresses else None
-        if described is not None:
-            return self._object(described, self._symbols.addresses(name, DATA))
-        return self._module_variable(name)
-
-    def _module_variable(self, name: str) -> drgn.Object | None:
-        if name not in MODULE_VARIABLES:
+        ctype = self._types.kernel.find_declared(Kind.VAR, name)
+        declared = VARIABLES.get(name) or MODULE_VARIABLES.get(name)
+        if ctype is None and declared is None and name not in UNNAMED:
             return None
-        addresses = self._symbols.addresses(name, DATA) or self._symbols.module_addresses(name)
-        return self._object(self._declared(MODULE_VARIABLES[name]), addresses) if addresses else None
+        addresses = self._symbols.variables(name)
+        if not addresses and name in MODULE_VARIABLES:
+            addresses = self._symbols.module_addresses(name)
+        if not addresses:
+            return None
+        if ctype is None:
+            ctype = self._declared(declared) if declared else self._unnamed_struct(UNNAMED[name])
+        return None if ctype is None else drgn.Object(self._prog, ctype, address=addresses[0])
 
     def _constant(self, name: str) -> drgn.Object | None:
         found = (types.find_enumerator(name) for types in self._types.all())
         return next((constant for constant in found if constant is not None), None)
 
     def _function(self, name: str) -> drgn.Object | None:
-        addresses = self._symbols.addresses(name, TEXT)
+        addresses = self._symbols.functions(name)
         if not addresses:
             return None
-        described = self._types.kernel.find_declared(Kind.FUNC, name)
-        if described is None and name in FUNCTIONS:
-            described = self._prog.function_type(self._prog.void_type(), ())
-        return self._object(described, addresses)
-
-    def _object(self, ctype: drgn.Type | None, addresses: list[int]) -> drgn.Object | None:
-        if ctype is None or not addresses:
-            return None
-        return drgn.Object(self._prog, ctype, address=addresses[0])
+        ctype = self._types.kernel.find_declared(Kind.FUNC, name)
+        if ctype is None and name in FUNCTIONS:
+            ctype = self._prog.function_type(self._prog.void_type(), ())
+        return None if ctype is None else drgn.Object(self._prog, ctype, address=addresses[0])
 
     def _declared(self, ctype: str) -> drgn.Type | None:
         """A type as the table of declarations writes it; None if this kernel has no such type."""

@@ -209,14 +209,13 @@ def damaged(what: str) -> TargetError:
 def tokens(table: bytes, index: tuple[int, ...]) -> tuple[bytes, ...]:
     """The 256 strings that the bytes of a name stand for. Raises TargetError if table and index do not fit."""
     found: list[bytes] = []
+    expected = 0
     for start in index:
         end = table.find(b"\0", start)
-        if end < 0 or (found and start != previous_end + 1):
+        if end < 0 or start != expected or not table[start:end].isascii():
             raise damaged("the token table does not fit its index")
         found.append(table[start:end])
-        previous_end = end
-    if index[:1] != (0,) or not all(item.isascii() for item in found):
-        raise damaged("the token table does not fit its index")
+        expected = end + 1
     return tuple(found)
 
 

@@ -6,7 +6,9 @@ A later drgn that reads BTF itself can replace this: the finders have names of t
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +17,19 @@ from sockcrash.kernel import btf_modules, btf_source, kallsyms_find, symbol_text
 from sockcrash.kernel.btf import Btf
 from sockcrash.kernel.btf_finders import Objects, Types
 from sockcrash.kernel.btf_types import BtfTypes
+from sockcrash.kernel.kallsyms import damaged
 from sockcrash.kernel.symbols import Source, Symbols
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import drgn
 
     from sockcrash.kernel.vmcoreinfo import VmcoreInfo
 
 __all__ = ("Attached", "attach", "attach_modules", "module_types")
+
+logger = logging.getLogger("sockcrash")
 
 TYPE_FINDER = OBJECT_FINDER = "sockcrash-btf"
 SYMBOL_FINDER = "sockcrash-kallsyms"
@@ -50,21 +57,28 @@ def attach(
     info = vmcoreinfo.of(prog)
     source, symbols_note = _symbol_source(prog, info, Path(system_map) if system_map else None, live=live)
     symbols = Symbols(prog, source)
-    blob, types_note = _blob(prog, symbols, info, Path(btf) if btf else None, live=live)
+    start = next(iter(symbols.variables("__start_BTF")), None)
+    blob, types_note = _blob(prog, start, info, Path(btf) if btf else None, live=live)
     kernel = BtfTypes(prog, Btf(blob, byteorder=btf_source.byteorder_of(prog)))
-    btf_source.check_against_kernel(prog, kernel, symbols, info)
-    types = _register_types(prog, kernel, live=live, index=0)
-    prog.register_object_finder(OBJECT_FINDER, Objects(prog, types, symbols).finder, enable_index=0)
-    prog.register_symbol_finder(SYMBOL_FINDER, symbols.finder, enable_index=0)
+    btf_source.check_against_kernel(prog, kernel, start, info)
+    _register(prog, kernel, symbols, live=live)
+    prog.register_symbol_finder(SYMBOL_FINDER, symbols.finder, enable_index=-1)
     return Attached("btf", source.label, (f"BTF: {types_note}", f"symbols: {symbols_note}"))
 
 
 def attach_modules(prog: drgn.Program, *, live: bool) -> bool:
-    """Beside the DWARF of vmlinux: let BTF serve modules without a debug file. Whether the kernel has such BTF."""
+    """Beside the DWARF of vmlinux, let BTF serve the modules that have no debug file.
+
+    Whether the kernel has BTF of its own. Their variables are found by ``struct module.kallsyms``.
+    """
     try:
-        blob = btf_source.from_memory(prog, _ElfSymbols(prog), vmcoreinfo.of(prog))
-    except TargetError:
+        start = prog.symbol("__start_BTF").address
+        blob = btf_source.from_memory(prog, start, vmcoreinfo.of(prog))
+        kernel = BtfTypes(prog, Btf(blob, byteorder=btf_source.byteorder_of(prog)))
+    except (LookupError, TargetError) as error:
+        logger.info("BTF does not serve modules: %s", error)
         return False
+    _register(prog, kernel, Symbols(prog, None), live=live)
     return True
 
 
@@ -72,3 +86,48 @@ def module_types(prog: drgn.Program, name: str) -> BtfTypes | None:
     """The types of one loaded module, None if its BTF can't be had or DWARF serves instead."""
     types: Types | None = prog.cache.get(_CACHE)
     return types.module(name) if types else None
+
+
+def _register(prog: drgn.Program, kernel: BtfTypes, symbols: Symbols, *, live: bool) -> None:
+    """Register type and object finders behind those of DWARF, so that what has a debug file is taken from there."""
+    types = Types(prog, kernel, btf_modules.of_running_kernel if live else partial(btf_modules.in_memory, prog))
+    prog.cache[_CACHE] = types
+    prog.register_type_finder(TYPE_FINDER, types.finder, enable_index=-1)
+    prog.register_object_finder(OBJECT_FINDER, Objects(prog, types, symbols).finder, enable_index=-1)
+
+
+def _symbol_source(
+    prog: drgn.Program, info: VmcoreInfo, system_map: Path | None, *, live: bool
+) -> tuple[Source, str]:
+    """Where symbols come from, and how to say so: the first of the ways that works, the file if the user names one."""
+    if system_map:
+        return symbol_text.from_system_map(system_map, info), f"{system_map}"
+    ways: list[tuple[str, Callable[[], Source | None]]] = [
+        ("kallsyms tables named by VMCOREINFO", lambda: kallsyms_find.by_vmcoreinfo(prog, info)),
+        ("kallsyms tables found in memory", lambda: kallsyms_find.by_search(prog, info)),
+    ]
+    if live:
+        ways.insert(1, (str(symbol_text.PROC_KALLSYMS), lambda: symbol_text.from_proc(info)))
+    failure: TargetError | None = None
+    for note, way in ways:
+        try:
+            source = way()
+        except TargetError as error:
+            failure = failure or error
+            logger.info("not by %s: %s", note, error)
+        else:
+            if source:
+                return source, note
+    raise failure or damaged("there are none")
+
+
+def _blob(
+    prog: drgn.Program, start: int | None, info: VmcoreInfo, path: Path | None, *, live: bool
+) -> tuple[bytes, str]:
+    """The BTF of vmlinux, and where it is from."""
+    if path:
+        return btf_source.from_file(path), str(path)
+    blob = btf_source.from_sysfs() if live else None
+    if blob is not None:
+        return blob, str(btf_modules.SYSFS)
+    return btf_source.from_memory(prog, start, info), "the kernel's memory"

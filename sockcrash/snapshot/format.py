@@ -14,12 +14,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import drgn
+
 from sockcrash.errors import TargetError
 from sockcrash.memory import Ranges
 
-__all__ = ("OWNER", "Snapshot", "is_snapshot", "parse", "serialize")
+__all__ = ("OWNER", "PLATFORM", "PT_NOTE", "Snapshot", "is_snapshot", "parse", "serialize")
 
 OWNER = b"SOCKCRASH"
+PLATFORM = drgn.Platform(drgn.Architecture.X86_64)
 META, BTF = 1, 2
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")

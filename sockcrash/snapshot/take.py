@@ -9,18 +9,20 @@ recorder, with types and symbols as the snapshot will have them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import drgn
 
 from sockcrash.decode import decode
+from sockcrash.errors import TargetError
+from sockcrash.kernel.carried import Borrowed, attach_carried, carry_types
 from sockcrash.kernel.fields import FULL, PROTO, SECRETS
-from sockcrash.kernel.nodebug import Carried, attach_carried
 from sockcrash.kernel.selection import Entry, entry_to_json
 from sockcrash.kernel.view import Kernel
 from sockcrash.memory import Ranges, Recorder, program_over
-from sockcrash.snapshot.format import Snapshot
+from sockcrash.snapshot.format import PLATFORM, Snapshot
 
 if TYPE_CHECKING:
     from sockcrash.locate.address import Handle
@@ -32,15 +34,18 @@ _MAX_SOCKET = 1 << 16
 
 
 def take(
-    source: Kernel, found: Iterable[tuple[Handle, SocketRecord]], carried: Carried, meta: dict[str, Any]
+    source: Kernel, found: Iterable[tuple[Handle, SocketRecord]], meta: dict[str, Any]
 ) -> Snapshot:
     """A snapshot of sockets that were decoded on ``source``; their owners and proofs come from those records."""
+    if source.prog.platform != PLATFORM:
+        raise TargetError(f"snapshots are written of x86_64 kernels only, not of {source.prog.platform}")
     recorder = Recorder(source.read)
     vmcoreinfo = source.prog["VMCOREINFO"].string_()
-    prog = program_over(recorder.read, vmcoreinfo, live=source.live)
-    recorder.on = False
-    attach_carried(prog, carried)
-    recorder.on = True
+    prog = program_over(recorder.read, vmcoreinfo, PLATFORM, live=source.live)
+    btf, symbols = carry_types(source.prog), Borrowed(source.prog)
+    if not btf:
+        raise TargetError("this kernel has no BTF, and a snapshot needs it for its types")
+    attach_carried(prog, btf, symbols)
     kernel = Kernel(prog)
     kernel.exact = True
     pairs = list(found)
@@ -48,13 +53,13 @@ def take(
     secret: list[tuple[int, int]] = []
     for handle, _ in pairs:
         _record_whole(kernel, handle)
-        record = decode(kernel, handle)
-        kernel.index[handle.address] = _entry(handle, record)
+        torn = decode(kernel, handle).torn
+        kernel.index[handle.address] = replace(kernel.index[handle.address], torn=torn)
         secret += _secrets(kernel, handle)
     kernel.tick()
     entries = [entry_to_json(entry) for entry in kernel.index.values()]
-    content = {**meta, "schema": 1, "sockets": entries, "symbols": carried.symbols}
-    return Snapshot(vmcoreinfo, content, carried.btf, recorder.ranges().without(secret))
+    content = {**meta, "schema": 1, "sockets": entries, "symbols": symbols.to_json()}
+    return Snapshot(vmcoreinfo, content, btf, recorder.ranges().without(secret))
 
 
 def _entry(handle: Handle, record: SocketRecord) -> Entry:
@@ -64,7 +69,10 @@ def _entry(handle: Handle, record: SocketRecord) -> Entry:
 
 def _record_whole(kernel: Kernel, handle: Handle) -> None:
     """Read all of a socket's object, so that any member of it can be asked of the snapshot."""
-    size = drgn.sizeof(kernel.prog.type(handle.kind.ctype))
+    try:
+        size = drgn.sizeof(kernel.prog.type(handle.kind.ctype))
+    except LookupError:
+        size = 0
     try:
         if handle.kind.full:
             (full,) = kernel.reader(FULL).sections(handle.address)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 import drgn
 
 from sockcrash import __version__
 from sockcrash.errors import TargetError, UsageError
 from sockcrash.kernel import clock, vmcoreinfo
-from sockcrash.target import debuginfo, live, qemu, vmcore
+from sockcrash.target import debuginfo, live, qemu, snapshot, vmcore
 from sockcrash.target.corefile import looks_like_core, open_regular
 
 __all__ = ("Target", "TargetOptions", "looks_like_core", "open_target")
@@ -77,6 +78,8 @@ class Target:
 def open_target(options: TargetOptions) -> Target:
     """Open what ``options`` name. TargetError: why not, and what to do; UsageError: contradictions."""
     debuginfo.check_options(options)
+    if options.core is not None and snapshot.is_snapshot_file(options.core):
+        return _open_snapshot(options.core)
     prog = _program(options)
     notes: list[str] = []
     if options.qemu is not None:
@@ -101,6 +104,20 @@ def open_target(options: TargetOptions) -> Target:
         taken=_taken(prog),
         path=options.core,
         notes=(*notes, *attached.notes),
+    )
+
+
+def _open_snapshot(path: str) -> Target:
+    prog, content = snapshot.open_snapshot(Path(path))
+    return Target(
+        prog=prog,
+        source="snapshot",
+        release=content.meta["release"],
+        types="btf",
+        symbols="kallsyms",
+        taken=content.meta["taken"],
+        path=path,
+        notes=(f"snapshot of {content.meta['source']}, taken {content.meta['taken']} by {content.meta['tool']}",),
     )
 
 

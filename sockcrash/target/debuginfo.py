@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import drgn
 
 from sockcrash.errors import TargetError, UsageError
+from sockcrash.kernel import nodebug
 from sockcrash.target.packages import debug_package
 from sockcrash.target.symbolfile import check_symbol_file, explain_unused
 
@@ -48,8 +49,6 @@ def attach(prog: drgn.Program, options: TargetOptions, release: str) -> Attached
     _set_finders(prog, options)
     without_btf: TargetError | None = None
     if options.debuginfo == "btf" or (options.debuginfo == "auto" and not options.symbols):
-        from sockcrash.kernel import nodebug
-
         try:
             found = nodebug.attach(
                 prog, btf=options.btf, system_map=options.system_map, live=_is_running_kernel(prog)
@@ -65,28 +64,18 @@ def attach(prog: drgn.Program, options: TargetOptions, release: str) -> Attached
     return _attach_dwarf(prog, options, release, without_btf)
 
 
-def load_module(prog: drgn.Program, name: str) -> bool:
-    """Load the DWARF of one loaded kernel module, as drgn finds it; whether it is there now."""
-    prog.create_loaded_modules()
-    try:
-        module = prog.module(name)
-        prog.load_module_debug_info(module)
-    except (LookupError, drgn.MissingDebugInfoError):
-        return False
-    return not module.wants_debug_file()
-
-
 def build_id(prog: drgn.Program) -> bytes | None:
     """The kernel's build id, None if it does not say (Linux before 5.9, some broken stable releases)."""
     try:
-        return prog.main_module().build_id
+        found: bytes | None = prog.main_module().build_id
     except LookupError:
         return None
+    return found
 
 
 def _is_running_kernel(prog: drgn.Program) -> bool:
-    local = drgn.ProgramFlags.IS_LIVE | drgn.ProgramFlags.IS_LOCAL
-    return prog.flags & local == local
+    here = drgn.ProgramFlags.IS_LIVE | drgn.ProgramFlags.IS_LOCAL
+    return bool(prog.flags & here == here)
 
 
 def _set_finders(prog: drgn.Program, options: TargetOptions) -> None:
@@ -118,11 +107,8 @@ def _set_finders(prog: drgn.Program, options: TargetOptions) -> None:
 def _attach_dwarf(
     prog: drgn.Program, options: TargetOptions, release: str, without_btf: TargetError | None
 ) -> Attached:
-    with _quiet_about_missing_files():
-        try:
-            prog.load_debug_info(options.symbols, main=not options.no_default_symbols)
-        except drgn.MissingDebugInfoError as error:
-            logger.debug("drgn: %s", error)
+    """Load what -s names and the kernel's own DWARF; BTF serves the modules, where it may and can."""
+    _load(prog, options.symbols, main=not options.no_default_symbols)
     _load_extra(prog, options.extra_symbols)
     kernel_id = build_id(prog)
     unused = _unused(prog, options.symbols)
@@ -130,17 +116,34 @@ def _attach_dwarf(
         if unused:
             raise explain_unused(unused[0], kernel_id, release)
         raise _no_debug_info(kernel_id, release, without_btf)
+    if not (options.main_symbols or options.no_default_symbols or _btf_serves_modules(prog, options)):
+        _load(prog, default=True)
     notes = tuple(f"ignored: {explain_unused(path, kernel_id, release)}" for path in unused)
     for note in notes:
         logger.warning("%s", note)
     return Attached("dwarf", "elf", notes)
 
 
+def _load(prog: drgn.Program, paths: tuple[str, ...] = (), **which: bool) -> None:
+    """``Program.load_debug_info``; what it misses is looked at afterwards."""
+    with _quiet_about_missing_files():
+        try:
+            prog.load_debug_info(paths, **which)
+        except drgn.MissingDebugInfoError:
+            missing = [module.name for module in prog.modules() if module.wants_debug_file()]
+            logger.info("no debug information found for %s", ", ".join(missing))
+
+
+def _btf_serves_modules(prog: drgn.Program, options: TargetOptions) -> bool:
+    return options.debuginfo == "auto" and nodebug.attach_modules(prog, live=_is_running_kernel(prog))
+
+
 def _has_types(prog: drgn.Program) -> bool:
     try:
-        return not prog.main_module().wants_debug_file()
+        wants: bool = prog.main_module().wants_debug_file()
     except LookupError:
         return False
+    return not wants
 
 
 def _unused(prog: drgn.Program, paths: tuple[str, ...]) -> list[str]:
@@ -165,7 +168,7 @@ def _no_debug_info(kernel_id: bytes | None, release: str, without_btf: TargetErr
     package = debug_package(release)
     hint = f"install {package or 'the debug package of that kernel'}, or give its vmlinux with -s"
     if without_btf:
-        hint += f", or its BTF with --btf (there is none to be found: {without_btf})"
+        hint += f"; what the kernel carries itself does not serve: {without_btf.message}"
     return TargetError(
         f"no types and symbols for kernel {release} (build id {kernel_id.hex() if kernel_id else 'unknown'})",
         hint=hint,
@@ -178,7 +181,9 @@ def _quiet_about_missing_files() -> Iterator[None]:
 
     def wanted(record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        return not text.startswith(("missing ", "provided file ")) and not text.endswith("; ignoring")
+        return not text.startswith(("missing ", "... missing ", "provided file ")) and not text.endswith(
+            "; ignoring"
+        )
 
     drgn_logger = logging.getLogger("drgn")
     drgn_logger.addFilter(wanted)

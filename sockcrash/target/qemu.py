@@ -111,8 +111,8 @@ def _connect_unix(path: str) -> socket.socket:
 
 def _busy(address: str) -> TargetError:
     return TargetError(
-        f"--qemu {address}: no greeting within {TIMEOUT_SECONDS} seconds",
-        hint="QEMU serves one QMP client at a time: close the other one (libvirt, a script), "
+        f"--qemu {address}: no answer within {TIMEOUT_SECONDS} seconds",
+        hint="a QMP socket serves one client at a time: close the other one (libvirt, a script), "
         "or start QEMU with a second -qmp socket",
     )
 

@@ -7,30 +7,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sockcrash.errors import TargetError
-from sockcrash.kernel.nodebug import Carried, attach_carried
+from sockcrash.kernel.carried import Kept, attach_carried
 from sockcrash.kernel.selection import entry_from_json
 from sockcrash.kernel.view import kernel_of
 from sockcrash.memory import program_over
-from sockcrash.snapshot.files import read_content
-from sockcrash.snapshot.format import Snapshot, parse
+from sockcrash.snapshot.files import compression_of, read_content
+from sockcrash.snapshot.format import OWNER, PLATFORM, PT_NOTE, Snapshot, parse
+from sockcrash.target import elf
+from sockcrash.target.corefile import is_file
 
 if TYPE_CHECKING:
     from drgn import Program
 
-__all__ = ("open_snapshot",)
+__all__ = ("is_snapshot_file", "open_snapshot")
+
+_HEAD = 1 << 16
+
+
+def is_snapshot_file(path: str) -> bool:
+    """Whether a file is a snapshot: packed, or an ELF core with a note of ours; False if it can't be read."""
+    if not is_file(path):
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            if compression_of(file.read(6)):
+                return True
+            header = elf.read_header(file)
+            note = next((s for s in elf.segments(file, header) if s.type == PT_NOTE), None) if header else None
+            if note is None:
+                return False
+            file.seek(note.offset)
+            return OWNER + b"\0" in file.read(min(note.size, _HEAD))
+    except (OSError, ValueError):
+        return False
 
 
 def open_snapshot(path: Path) -> tuple[Program, Snapshot]:
     """A Program over a snapshot; what is not in it faults."""
     snapshot = parse(read_content(path))
-    prog = program_over(snapshot.ranges.read, snapshot.vmcoreinfo, live=False)
-    attach_carried(prog, Carried(snapshot.btf or _types_beside(path, snapshot), snapshot.meta["symbols"]))
+    prog = program_over(snapshot.ranges.read, snapshot.vmcoreinfo, PLATFORM, live=False)
+    attach_carried(prog, snapshot.btf or _types_beside(path, snapshot), Kept(snapshot.meta["symbols"]))
     kernel = kernel_of(prog)
     kernel.exact = True
     try:
         kernel.index = {entry["address"]: entry_from_json(entry) for entry in snapshot.meta["sockets"]}
     except (KeyError, TypeError) as error:
-        raise TargetError(f"{path}: the index of the snapshot is damaged: {error}", hint="take it again") from None
+        raise TargetError(
+            f"{path}: the index of the snapshot is damaged: {error}", hint="take it again"
+        ) from None
     return prog, snapshot
 
 

@@ -55,6 +55,8 @@ def explain_unused(path: str, kernel_build_id: bytes | None, release: str) -> Ta
             return TargetError(f"-s {path}: the file is cut short; {error}", hint="copy it again")
         except ValueError as error:
             return TargetError(f"-s {path}: the file is damaged: {error}", hint="copy it again")
+    if own is not None and own == kernel_build_id and names & {".debug_info", ".zdebug_info"}:
+        return TargetError(f"-s {path}: another file serves as vmlinux already", hint="give one of them")
     if own is not None and own == kernel_build_id:
         return TargetError(
             f"-s {path}: this is the kernel's own image, but without debug information (.debug_info)",

@@ -43,7 +43,7 @@ def _refusal(path: str, error: Exception) -> TargetError:
     if algorithm and "ompres" in str(error):  # libkdumpfile spells it two ways
         return TargetError(
             f"drgn can't unpack {path}, which is compressed with {algorithm}: {error}",
-            hint="if this drgn was built without it, install drgn with pip, or write the dump anew with zlib: "
-            f"makedumpfile -c {path} OUT; else the dump is damaged",
+            hint="if this drgn was built without it, install drgn with pip, or write the dump anew: "
+            f"makedumpfile -c {path} OUT (zlib); else the dump is damaged",
         )
     return TargetError(f"drgn can't open {path}: {error}", hint="--log-level debug shows how far it came")

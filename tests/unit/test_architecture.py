@@ -131,7 +131,7 @@ def kernel_difference_tests(tree: ast.AST) -> Iterator[str]:
             caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}
             if "AttributeError" in caught:
                 yield f"line {node.lineno}: except AttributeError"
-        elif isinstance(node, ast.Attribute) and node.attr in ("has_member", "hasattr_"):
+        elif isinstance(node, ast.Attribute) and node.attr == "has_member":
             yield f"line {node.lineno}: {node.attr}"
         elif isinstance(node, ast.Name) and node.id in ("hasattr", "has_member"):
             yield f"line {node.lineno}: {node.id}"
@@ -225,7 +225,7 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 # Written in pieces, or this file would accuse itself.
 FORBIDDEN = {
-    "a path of the machine it was written on": r"/(work|root|home)/" + r"[a-z]|/tmp/" + "venv",
+    "a path of the machine it was written on": "/work/" + r"(main|shared|\.)|/root/" + r"\.|/tmp/" + "(venv|brief)|/opt/" + "(wheels|pypi)",
     "notes that are not part of the project": r"\.\./" + "shared",
     "a package registry's host": "(pypi" + r"\.org|files\.python" + r"hosted|deb\.debian" + r"\.org|\bproxy\.)",
 }

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The shared options: what a command gets of them, and what is a usage error."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import click
+import pytest
+
+from sockcrash.cli.errors import run
+from sockcrash.cli.params import output_options, target_options
+from sockcrash.target import TargetOptions
+
+got: dict[str, Any] = {}
+
+
+@click.command()
+@target_options
+@output_options("text", "table", "json")
+@click.argument("spec", nargs=-1)
+def command(**kwargs: Any) -> None:
+    got.clear()
+    got.update(kwargs, level=logging.getLogger("drgn").level)
+
+
+def given(*args: str) -> dict[str, Any]:
+    assert run(command, args) == 0
+    return got
+
+
+def test_nothing_given() -> None:
+    assert given()["target"] == TargetOptions()
+    assert got["output_format"] == "text"
+    assert got["level"] == logging.NOTSET
+
+
+def test_all_given() -> None:
+    options = given(
+        *["-c", "core", "-s", "a", "--symbols", "b", "--main-symbols", "--extra-symbols", "x"],
+        *["--try-symbols-by", "standard,build-id", "--try-symbols-by", "p", "--no-symbols-by", "debuginfod"],
+        *["--debug-directory", "d", "--debug-directory", "e", "--kernel-directory", "k", "--vmcoreinfo", "v"],
+        *["--btf", "t", "--system-map", "m", "--debuginfo", "dwarf", "--architecture", "x86_64"],
+        *["--log-level", "debug", "ffff888000000000"],
+    )
+    assert options["target"] == TargetOptions(
+        core="core",
+        symbols=("a", "b"),
+        main_symbols=True,
+        extra_symbols=("x",),
+        try_symbols_by=("standard", "build-id", "p"),
+        no_symbols_by=("debuginfod",),
+        debug_directory=("d", "e"),
+        kernel_directory=("k",),
+        vmcoreinfo="v",
+        btf="t",
+        system_map="m",
+        debuginfo="dwarf",
+        architecture="x86_64",
+    )
+    assert options["spec"] == ("ffff888000000000",)
+    assert options["level"] == logging.DEBUG
+    assert logging.getLogger("drgn").level == logging.NOTSET, "a run leaves no log level behind"
+
+
+def test_kernel_and_qemu() -> None:
+    assert given("-k")["target"] == TargetOptions()
+    assert given("--qemu", ":1234")["target"] == TargetOptions(qemu=":1234")
+
+
+def test_quiet() -> None:
+    assert given("-q")["level"] > logging.CRITICAL
+    assert given("--log-level", "none")["level"] > logging.CRITICAL
+
+
+@pytest.mark.parametrize(("args", "output"), [(["--json"], "json"), (["--format", "table"], "table")])
+def test_format(args: list[str], output: str) -> None:
+    assert given(*args)["output_format"] == output
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["-k", "-c", "x"], "-k and -c exclude each other"),
+        (["-c", "x", "--qemu", "y"], "-c and --qemu exclude each other"),
+        (["--main-symbols", "--no-default-symbols"], "exclude each other"),
+        (["--format", "csv"], "this command can't give it; choose of text, table, json"),
+        (["--format", "xml"], "there is no such format; choose of text, table, json"),
+        (["--json", "--format", "table"], "exclude each other"),
+        (["--debuginfo", "ctf"], "'ctf'"),
+        (["--try-symbols-by", "a,,b"], "empty name"),
+    ],
+)
+def test_usage_errors(args: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, args) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_json_of_a_command_that_streams() -> None:
+    chosen = []
+
+    @click.command()
+    @output_options("text", "jsonl")
+    def stream(output_format: str) -> None:
+        chosen.append(output_format)
+
+    assert run(stream, ["--json"]) == 0
+    assert chosen == ["jsonl"]
+
+
+def test_help_needs_no_drgn() -> None:
+    code = "import sys, sockcrash.cli.params, sockcrash.cli.errors; sys.exit('drgn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
