@@ -18,6 +18,7 @@ _COMMANDS = {
     "inspect": ("inspect", "Show sockets in full."),
     "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
     "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
+    "info": ("info", "Show what a snapshot or dump holds, when and how it was taken."),
     "layout": ("layout", "Print how each field was bound on this kernel."),
 }
 

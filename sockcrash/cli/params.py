@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ("FORMATS", "output_options", "target_options")
+__all__ = ("FORMATS", "log_options", "output_options", "target_options")
 
 FORMATS = ("text", "table", "json", "jsonl", "csv", "crash")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical", "none")
@@ -110,6 +110,11 @@ _LOG_OPTIONS: tuple[Callable[[Command], Command], ...] = (
         help="Log nothing, as --log-level none.",
     ),
 )
+
+
+def log_options(command: Command) -> Command:
+    """Add --log-level and -q to a command that opens no target of its own."""
+    return _decorated(command, _LOG_OPTIONS)
 
 
 def target_options(command: Command) -> Command:

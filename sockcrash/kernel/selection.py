@@ -19,6 +19,7 @@ class Entry:
     """
 
     address: int
+    kind: str
     how: str
     proved: bool
     note: str
@@ -35,6 +36,7 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
     owners = [{name: getattr(owner, name) for name in Owner.__slots__} for owner in entry.owners]
     return {
         "address": entry.address,
+        "kind": entry.kind,
         "how": entry.how,
         "proved": entry.proved,
         "note": entry.note,

@@ -64,7 +64,7 @@ def take(
 
 def _entry(handle: Handle, record: SocketRecord) -> Entry:
     owners = record.owners if isinstance(record.owners, tuple) else ()
-    return Entry(handle.address, handle.how, handle.proved, handle.note, record.torn, owners)
+    return Entry(handle.address, handle.kind.name, handle.how, handle.proved, handle.note, record.torn, owners)
 
 
 def _record_whole(kernel: Kernel, handle: Handle) -> None:

@@ -12,6 +12,7 @@ import drgn
 
 from sockcrash.errors import TargetError, UsageError
 from sockcrash.kernel import nodebug
+from sockcrash.target.corefile import open_regular
 from sockcrash.target.packages import debug_package
 from sockcrash.target.symbolfile import check_symbol_file, explain_unused
 
@@ -42,6 +43,9 @@ def check_options(options: TargetOptions) -> None:
         raise UsageError("--btf and --system-map are of no use with --debuginfo dwarf")
     for path in (*options.symbols, *options.extra_symbols):
         check_symbol_file(path)
+    for path, what in ((options.btf, "a file with BTF"), (options.system_map, "a System.map")):
+        if path is not None:
+            open_regular(path, what).close()
 
 
 def attach(prog: drgn.Program, options: TargetOptions, release: str) -> Attached:

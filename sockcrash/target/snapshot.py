@@ -19,7 +19,7 @@ from sockcrash.target.corefile import is_file
 if TYPE_CHECKING:
     from drgn import Program
 
-__all__ = ("is_snapshot_file", "open_snapshot")
+__all__ = ("is_snapshot_file", "open_snapshot", "read_snapshot")
 
 _HEAD = 1 << 16
 
@@ -42,9 +42,14 @@ def is_snapshot_file(path: str) -> bool:
         return False
 
 
+def read_snapshot(path: str) -> Snapshot:
+    """The content of a snapshot's file."""
+    return parse(read_content(Path(path)))
+
+
 def open_snapshot(path: Path) -> tuple[Program, Snapshot]:
     """A Program over a snapshot; what is not in it faults."""
-    snapshot = parse(read_content(path))
+    snapshot = read_snapshot(str(path))
     prog = program_over(snapshot.ranges.read, snapshot.vmcoreinfo, PLATFORM, live=False)
     attach_carried(prog, snapshot.btf or _types_beside(path, snapshot), Kept(snapshot.meta["symbols"]))
     kernel = kernel_of(prog)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import coremaker
@@ -113,3 +114,13 @@ def test_methods_that_drgn_knows(dump: str) -> None:
 def test_running_kernel_without_kcore() -> None:
     assert "/proc/kcore" in refusal()
     assert refusal(core="/proc/kcore") == refusal()
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("option", ["btf", "system_map", "vmcoreinfo", "core"])
+def test_pipes_are_refused_at_once(dump: str, tmp_path: Path, option: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    options = {"core": dump, option: str(tmp_path / "pipe")}
+    assert "is a pipe" in refusal(**options)
+    options = {"core": dump, option: str(tmp_path / "nothing")}
+    assert "nothing: no such file" in refusal(**options)
