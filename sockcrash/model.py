@@ -140,12 +140,14 @@ class SocketRecord:
     ifindex: int | Absent
     device: str | Absent
     mark: int | Absent
+    v6only: bool | Absent
     proved: bool = True
     torn: bool = False
     note: str = ""
     owners: tuple[Owner, ...] | Absent = ()
     sock: Section = EMPTY
     tcp: Section = EMPTY
+    cc: Section | Absent = EMPTY
     minisock: Section = EMPTY
     timers: tuple[Timer, ...] | None = None
     queues: tuple[Queue, ...] | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
+from sockcrash.decode.congestion import congestion_section
 from sockcrash.decode.endpoint import endpoints
 from sockcrash.decode.sock import sock_section
 from sockcrash.decode.surroundings import cgroup_path, device_name
@@ -24,6 +25,7 @@ __all__ = ("decode",)
 
 TRIES = 3
 _MINI = Absent(Reason.NOT_APPLICABLE, "a mini socket has none")
+_NOT_V6 = Absent(Reason.NOT_APPLICABLE, "no IPv6 socket")
 _NO_INODE = Absent(Reason.NOT_APPLICABLE, "no struct socket: orphaned, or not accepted yet")
 _WATCHED = ("snd_nxt", "rcv_nxt", "segs_in", "segs_out")
 
@@ -81,6 +83,7 @@ def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool) -> di
         "peer": peer,
         "cookie": not_asked if cookie == 0 else cookie,
         "netns": identity["netns"],
+        "v6only": _v6only(identity),
         "ifindex": identity["skc_bound_dev_if"],
         "device": device_name(kernel, identity["skc_net"], identity["skc_bound_dev_if"]),
     }
@@ -88,6 +91,13 @@ def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool) -> di
 
 def _name(names: dict[int, str], number: int | Absent) -> str | Absent:
     return number if isinstance(number, Absent) else uapi.name_of(names, number)
+
+
+def _v6only(identity: Section) -> bool | Absent:
+    bit = identity["skc_ipv6only"]
+    if identity["skc_family"] != uapi.AF_INET6:
+        return _NOT_V6
+    return bit if isinstance(bit, Absent) else bool(bit)
 
 
 def _state(identity: Section) -> str | Absent:
@@ -101,6 +111,7 @@ def _full(
     identity, full, sock, *rest = sections
     fields = _common(kernel, handle, identity, torn)
     family, protocol = identity["skc_family"], full["sk_protocol"]
+    is_tcp = handle.kind.name == "tcp"
     is_inet = family in (uapi.AF_INET, uapi.AF_INET6)
     protocols = uapi.NETLINK_PROTOCOLS if family == uapi.AF_NETLINK else uapi.PROTOCOLS if is_inet else {}
     has_socket = bool(full["sk_socket"])
@@ -114,8 +125,9 @@ def _full(
         cgroup=cgroup_path(kernel, full["cgroup"]),
         owners=owners.of(handle, full) if owners else (),
         sock=sock_section(sock),
-        tcp=tcp_section(kernel, identity, rest[0]) if handle.kind.name == "tcp" else EMPTY,
-        timers=tcp_timers(kernel.clock(), rest[0], rest[1]) if handle.kind.name == "tcp" else None,
+        tcp=tcp_section(kernel, identity, rest[0]) if is_tcp else EMPTY,
+        cc=congestion_section(kernel, handle.address, rest[0]) if is_tcp else EMPTY,
+        timers=tcp_timers(kernel.clock(), rest[0], rest[1]) if is_tcp else None,
     )
 
 

@@ -110,6 +110,7 @@ class Btf:
             raise self.bad(f"{self.end_id} types are more than BTF can number")
         words = self._words
         self._kinds = bytes([words[offset + 1] >> 24 & 0x7F for offset in self._offsets])
+        self._offsets_of: dict[str, list[int]] = {}
         self._by_name: dict[int, dict[int, int]] = {}
         self._more: dict[tuple[int, int], list[int]] = {}
         self._enumerators: dict[int, int] | None = None
@@ -189,13 +190,16 @@ class Btf:
             raise self.bad(f"type {type_id} is beyond its last one, {owner.end_id - 1}")
         return owner
 
-    def _string_offsets(self, name: str) -> Iterator[int]:
+    def _string_offsets(self, name: str) -> list[int]:
         """Where the string stands. BTF writers keep each string once, in a base or in the blob itself."""
-        wanted = name.encode("utf-8", "replace")
+        offsets = self._offsets_of.get(name)
+        if offsets is None:
+            offsets = self._offsets_of[name] = list(self._search_string(name.encode("utf-8", "replace")))
+        return offsets if self.base is None else self.base._string_offsets(name) + offsets
+
+    def _search_string(self, wanted: bytes) -> Iterator[int]:
         if not wanted or b"\0" in wanted:
             return
-        if self.base:
-            yield from self.base._string_offsets(name)
         if self._strings.startswith(wanted + b"\0"):
             yield self._strings_start
         at = self._strings.find(b"\0" + wanted + b"\0")

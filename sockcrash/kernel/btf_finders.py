@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 import drgn
-from drgn import FindObjectFlags, TypeKind
+from drgn import FindObjectFlags, TypeKind, TypeKindSet
 
 from sockcrash.errors import TargetError
 from sockcrash.kernel.btf import Btf, Kind
@@ -43,13 +43,17 @@ class Types:
         self._list_readers = list_readers
         self._readers: Readers | None = None
         self._modules: dict[str, BtfTypes | None] = {}
+        self._found: dict[tuple[str, tuple[TypeKind, ...]], drgn.Type | None] = {}
 
     def finder(
-        self, _prog: drgn.Program, kinds: Iterable[TypeKind], name: str, _filename: str | None
+        self, _prog: drgn.Program, kinds: TypeKindSet, name: str, _filename: str | None
     ) -> drgn.Type | None:
-        """A type finder as drgn wants it."""
-        found = (types.find(kinds, name) for types in self.all())
-        return next((found_type for found_type in found if found_type is not None), None)
+        """A type finder as drgn wants it. drgn asks for the same names again and again."""
+        key = name, tuple(kinds)
+        if key not in self._found:
+            found = (types.find(key[1], name) for types in self.all())
+            self._found[key] = next((ctype for ctype in found if ctype is not None), None)
+        return self._found[key]
 
     def all(self) -> Iterator[BtfTypes]:
         """The types of vmlinux, then those of each module."""
@@ -90,19 +94,22 @@ class Objects:
         self._prog = prog
         self._types = types
         self._symbols = symbols
+        self._found: dict[tuple[str, FindObjectFlags], drgn.Object | None] = {}
 
     def finder(
         self, _prog: drgn.Program, name: str, flags: FindObjectFlags, _filename: str | None
     ) -> drgn.Object | None:
         """An object finder as drgn wants it. A variable comes before a constant, a constant before a function."""
-        found = None
-        if flags & FindObjectFlags.VARIABLE:
-            found = self._variable(name)
-        if found is None and flags & FindObjectFlags.CONSTANT:
-            found = self._constant(name)
-        if found is None and flags & FindObjectFlags.FUNCTION:
-            found = self._function(name)
-        return found
+        key = name, flags
+        if key not in self._found:
+            finds = (
+                (FindObjectFlags.VARIABLE, self._variable),
+                (FindObjectFlags.CONSTANT, self._constant),
+                (FindObjectFlags.FUNCTION, self._function),
+            )
+            found = (find(name) for flag, find in finds if flags & flag)
+            self._found[key] = next((item for item in found if item is not None), None)
+        return self._found[key]
 
     def _variable(self, name: str) -> drgn.Object | None:
         ctype = self._types.kernel.find_declared(Kind.VAR, name)

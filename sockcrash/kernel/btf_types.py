@@ -33,6 +33,7 @@ _FINDABLE: dict[TypeKind, tuple[Kind, ...]] = {
     TypeKind.BOOL: (Kind.INT,),
     TypeKind.FLOAT: (Kind.FLOAT,),
 }
+_LOWEST_ERRNO = 4095  # MAX_ERRNO
 _INT_NAMES = {1: "char", 2: "short", 4: "int", 8: "long"}
 
 
@@ -185,9 +186,11 @@ class BtfTypes:
         )
 
     def _looks_signed(self, values: list[int], bits: int) -> bool:
+        """Old writers do not mark signed enums: values just below zero are then taken for negative ones."""
         if self._guess_signs is None:
             self._guess_signs = not self.btf.has_signed_enums()
-        return self._guess_signs and any(value >> bits - 1 for value in values)
+        high = [value for value in values if value >> bits - 1] if self._guess_signs else []
+        return bool(high) and min(high) >= (1 << bits) - _LOWEST_ERRNO
 
     def _compatible_int(self, size: int, signed: bool) -> drgn.Type:
         name = _INT_NAMES.get(size)

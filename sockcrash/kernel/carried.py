@@ -15,7 +15,7 @@ from sockcrash.kernel.btf import Btf
 from sockcrash.kernel.btf_finders import Objects, Types
 from sockcrash.kernel.btf_types import BtfTypes
 from sockcrash.kernel.kallsyms import Named
-from sockcrash.kernel.nodebug import OBJECT_FINDER, SYMBOL_FINDER, TYPE_FINDER
+from sockcrash.kernel.nodebug import CACHE, OBJECT_FINDER, SYMBOL_FINDER, TYPE_FINDER
 from sockcrash.kernel.symbols import Source, Symbols
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def attach_carried(prog: Program, btf: dict[str, bytes], symbols: Source) -> Non
     kernel = BtfTypes(prog, Btf(btf["vmlinux"], byteorder=btf_source.byteorder_of(prog)))
     readers = {name: partial(bytes, blob) for name, blob in sorted(btf.items()) if name != "vmlinux"}
     types = Types(prog, kernel, lambda: readers)
+    prog.cache[CACHE] = types
     carried = _WithoutModules(prog, symbols)
     prog.register_type_finder(TYPE_FINDER, types.finder, enable_index=-1)
     prog.register_object_finder(OBJECT_FINDER, Objects(prog, types, carried).finder, enable_index=-1)

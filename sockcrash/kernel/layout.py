@@ -19,7 +19,7 @@ from sockcrash.model import Absent, Reason
 if TYPE_CHECKING:
     from drgn import Program, Type
 
-__all__ = ("Bound", "Convert", "Field", "Group", "MemberError", "Place", "Spot", "bind", "compile_groups", "resolve")
+__all__ = ("Bound", "Convert", "Field", "Group", "MemberError", "Place", "Spot", "bind", "compile_groups", "resolve", "resolve_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +121,23 @@ def _strip(type_: Type) -> Type:
 
 def resolve(prog: Program, ctype: str, path: str) -> tuple[tuple[Spot, ...], Spot, Type]:
     """Find ``path`` below ``ctype``: the pointers to follow on the way, the spot at its end, and its C type."""
-    type_ = _lookup(prog, ctype)
+    return resolve_in(prog, _lookup(prog, ctype), path)
+
+
+def resolve_in(prog: Program, type_: Type, path: str) -> tuple[tuple[Spot, ...], Spot, Type]:
+    """As ``resolve``, below a type that is there already."""
     hops: list[Spot] = []
     bit = 0
     bits = 0
     for arrow, index, container, embedded, name in _TOKEN.findall(path):
         if arrow:
             if type_.kind != drgn.TypeKind.POINTER:
-                raise _NoMemberError(f"{ctype}.{path}: not a pointer")
+                raise _NoMemberError(f"{path}: not a pointer")
             hops.append(_spot(prog, type_, bit, 0))
             type_, bit, bits = _strip(type_.type), 0, 0
         elif index:
             if type_.kind != drgn.TypeKind.ARRAY:
-                raise _NoMemberError(f"{ctype}.{path}: not an array")
+                raise _NoMemberError(f"{path}: not an array")
             type_ = _strip(type_.type)
             bit += int(index) * drgn.sizeof(type_) * 8
         elif container:

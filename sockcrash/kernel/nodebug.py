@@ -33,7 +33,7 @@ logger = logging.getLogger("sockcrash")
 
 TYPE_FINDER = OBJECT_FINDER = "sockcrash-btf"
 SYMBOL_FINDER = "sockcrash-kallsyms"
-_CACHE = "sockcrash.btf"
+CACHE = "sockcrash.btf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ def attach_modules(prog: drgn.Program, *, live: bool) -> bool:
 
 def module_types(prog: drgn.Program, name: str) -> BtfTypes | None:
     """The types of one loaded module, None if its BTF can't be had or DWARF serves instead."""
-    types: Types | None = prog.cache.get(_CACHE)
+    types: Types | None = prog.cache.get(CACHE)
     return types.module(name) if types else None
 
 
 def _register(prog: drgn.Program, kernel: BtfTypes, symbols: Symbols, *, live: bool) -> None:
     """Register type and object finders behind those of DWARF, so that what has a debug file is taken from there."""
     types = Types(prog, kernel, btf_modules.of_running_kernel if live else partial(btf_modules.in_memory, prog))
-    prog.cache[_CACHE] = types
+    prog.cache[CACHE] = types
     prog.register_type_finder(TYPE_FINDER, types.finder, enable_index=-1)
     prog.register_object_finder(OBJECT_FINDER, Objects(prog, types, symbols).finder, enable_index=-1)
 

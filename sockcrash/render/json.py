@@ -49,6 +49,7 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         "uid": plain("uid", record.uid),
         "cgroup": plain("cgroup", record.cgroup),
         "mark": plain("mark", record.mark),
+        "v6only": plain("v6only", record.v6only),
         "ifindex": plain("ifindex", record.ifindex),
         "device": plain("device", record.device),
         "torn": record.torn,
@@ -61,6 +62,10 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         section: Section = getattr(record, name)
         if section:
             out[name] = {key: _value(plain(f"{name}.{key}", value)) for key, value in section.items()}
+    if isinstance(record.cc, Absent):
+        out["cc"] = plain("cc", record.cc)
+    elif record.cc:
+        out["cc"] = {key: _value(plain(f"cc.{key}", value)) for key, value in record.cc.items()}
     if record.timers is not None:
         out["timers"] = [_timer(timer, absent) for timer in record.timers]
     out["absent"] = absent

@@ -19,6 +19,8 @@ __all__ = ("Compared", "Sample", "Verdict", "Window", "compare", "summary")
 AGES = frozenset({"lastsnd", "lastrcv", "lastack"})
 TICK = 4  # ms: HZ is 250 in all of them
 SLACK = 3 * TICK
+JIFFIES_AHEAD = 300_000  # ms: INITIAL_JIFFIES
+LAG = 1000  # ms that jiffies may have lost while the machine came up
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 LEFT = re.compile(r"(?:(\d+)min)?(?:(\d+)sec|(\d+)\.(\d{3})ms|(\d{3})ms)?")
 
@@ -53,7 +55,7 @@ class Sample:
 class Compared:
     """One key of one socket."""
 
-    cookie: int
+    who: str
     key: str
     verdict: Verdict
     ours: str | None
@@ -63,30 +65,40 @@ class Compared:
 
     def __str__(self) -> str:
         values = f"ours {self.ours!r}, ss before {self.before!r}, after {self.after!r}"
-        return f"sk:{self.cookie:x} {self.key}: {values} {self.why}".rstrip()
+        return f"{self.who} {self.key}: {values} {self.why}".rstrip()
 
 
-def compare(cookie: int, ours: Mapping[str, str], before: Sample, after: Sample, at: Window) -> list[Compared]:
+def compare(
+    who: str, ours: Mapping[str, str | None], before: Sample, after: Sample, at: Window, ages: frozenset[str] = AGES
+) -> list[Compared]:
     """Every key that any of the three has. ``at``: when our memory was read."""
     names = dict.fromkeys([*before.keys, *after.keys, *ours])
-    return [_one(cookie, name, ours, before, after, at) for name in names]
+    return [_one(who, name, ours, before, after, at, ages) for name in names]
 
 
 def _one(
-    cookie: int, name: str, ours: Mapping[str, str], before: Sample, after: Sample, at: Window
+    who: str, name: str, ours: Mapping[str, str | None], before: Sample, after: Sample, at: Window, ages: frozenset[str]
 ) -> Compared:
     mine, early, late = ours.get(name), before.keys.get(name), after.keys.get(name)
     if name in NOT_SHOWN:
-        return Compared(cookie, name, Verdict.SKIPPED, mine, early, late, NOT_SHOWN[name])
-    if name in AGES:
-        verdict = _aged(*(int(text or 0) for text in (mine, early, late)), before.when, after.when, at)
+        return Compared(who, name, Verdict.SKIPPED, mine, early, late, NOT_SHOWN[name])
+    if name in ages and name in ours and mine is None:
+        verdict = Verdict.AGED if _never(early, before.when) and _never(late, after.when) else Verdict.WRONG
+    elif name in ages:
+        verdict = _aged(int(mine or 0), int(early or 0), int(late or 0), before.when, after.when, at)
     elif name == "timer":
         verdict = _timer(mine, early, late, before.when, after.when, at)
     elif early == late:
         verdict = Verdict.EQUAL if mine == early else Verdict.WRONG
     else:
         verdict = Verdict.MOVED if _between(mine, early, late) else Verdict.WRONG
-    return Compared(cookie, name, verdict, mine, early, late)
+    return Compared(who, name, verdict, mine, early, late)
+
+
+def _never(age: str | None, when: Window) -> bool:
+    """Whether the kernel counted from 0, not from an event: jiffies start at -300 s, and lag behind a little."""
+    start, end = ((moment - JIFFIES_AHEAD) % (1 << 32) for moment in (when.start - LAG, when.end + SLACK))
+    return start <= int(age or 0) <= end
 
 
 def _between(mine: str | None, early: str | None, late: str | None) -> bool:

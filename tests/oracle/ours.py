@@ -87,14 +87,14 @@ NO_RTO = 3_000_000  # µs: ss takes it for "none"
 SSTHRESH_SHOWN = 0xFFFF
 
 
-def as_ss(record: Record) -> dict[str, str]:
-    """The keys of ss' line of this socket."""
-    keys = _columns(record)
+def as_ss(record: Record) -> dict[str, str | None]:
+    """The keys of ss' line of this socket; None: ss would count an age from the beginning of time, we say "never"."""
+    keys: dict[str, str | None] = {**_columns(record)}
     keys.update(_timer(record))
     keys.update(_details(record))
     if record["kind"] == "tcp":
         keys.update(_memory(record["sock"]))
-        keys.update(_listening(record) if record["state"] == "LISTEN" else _info(record))
+        keys.update(_listening(record) if record["state"] == "LISTEN" else _info(record) | _never(record["tcp"]))
         if record["tcp"]["ulp"] is not None:
             keys["tcp-ulp"] = record["tcp"]["ulp"]
     return keys
@@ -223,6 +223,10 @@ def _info(record: Record) -> dict[str, str]:
     if tcp["reordering"] != 3:
         keys["reordering"] = str(tcp["reordering"])
     return keys | _busy(tcp)
+
+
+def _never(tcp: Record) -> dict[str, None]:
+    return {key: None for key in ("lastsnd", "lastrcv", "lastack") if tcp[PLAIN[key]] is None}
 
 
 def _pacing(sock: Record) -> dict[str, str]:

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The name of a network device, by its index in a namespace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("device_name",)
+
+
+def device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
+    """The name of device ``ifindex`` (not 0) of the ``struct net *`` ``net``; read once for each."""
+    memo: dict[tuple[int, int], str | Absent] = kernel.cache.setdefault("device_names", {})
+    if (net, ifindex) not in memo:
+        memo[net, ifindex] = _device_name(kernel, net, ifindex)
+    return memo[net, ifindex]
+
+
+def _device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
+    from drgn.helpers.linux.net import netdev_get_by_index
+
+    try:
+        device = netdev_get_by_index(drgn.Object(kernel.prog, "struct net *", net), ifindex)
+        if not device:
+            return Absent(Reason.NOT_ASSIGNED, f"no device {ifindex} in its namespace")
+        return device.name.string_().decode("utf-8", "backslashreplace")
+    except drgn.FaultError as error:
+        return Absent(Reason.UNREADABLE, f"{error.address:#x}")

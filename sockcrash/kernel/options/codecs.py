@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How values of options are written: the bytes that getsockopt(2) copies out, and words for people."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = (
+    "BYTES", "COUNT", "HEX", "INT", "MICROSECONDS", "MILLISECONDS", "RATE", "SECONDS", "SWITCH", "U64", "UINT", "BLOB",
+    "Codec", "choice", "fixed_text", "flag_names", "flags", "items", "record", "with_text",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """``json`` is the type of the value; ``pack(value, byte_order)`` gives its bytes, ``text(value)`` its words."""
+
+    json: str
+    pack: Callable[[Any, str], bytes]
+    text: Callable[[Any], str]
+
+
+def _int(value: int, order: str) -> bytes:
+    return struct.pack(order + "I", value & 0xFFFFFFFF)
+
+
+def _u64(value: int, order: str) -> bytes:
+    return struct.pack(order + "Q", value & 0xFFFFFFFFFFFFFFFF)
+
+
+def _unit(one: str, many: str = "") -> Callable[[Any], str]:
+    return lambda value: f"{value} {one if value == 1 else many or one}"
+
+
+INT = Codec("integer", _int, str)
+UINT = INT
+U64 = Codec("integer", _u64, str)
+HEX = Codec("integer", _int, hex)
+SWITCH = Codec("integer", _int, lambda value: ("off", "on")[value] if value in (0, 1) else str(value))
+BYTES = Codec("integer", _int, _unit("byte", "bytes"))
+COUNT = INT
+SECONDS = Codec("integer", _int, _unit("s"))
+MILLISECONDS = Codec("integer", _int, _unit("ms"))
+MICROSECONDS = Codec("integer", _int, _unit("µs"))
+RATE = Codec("integer", _u64, _unit("B/s"))
+BLOB = Codec("string", lambda value, _order: bytes.fromhex(value), lambda value: value or "none")
+
+
+def with_text(codec: Codec, text: Callable[[Any], str]) -> Codec:
+    """The same bytes with other words."""
+    return Codec(codec.json, codec.pack, text)
+
+
+def choice(names: Mapping[int, str], codec: Codec = INT) -> Codec:
+    """A number of which each value has a name."""
+    return with_text(codec, lambda value: names.get(value, str(value)))
+
+
+def flag_names(names: Mapping[int, str], value: int) -> str:
+    """The names of the bits in ``value``, the rest in hexadecimal: ``A|B|0x80``; ``0`` for none."""
+    known = [name for mask, name in names.items() if value & mask == mask and mask]
+    rest = value & ~sum(mask for mask in names if value & mask == mask)
+    return "|".join([*known, hex(rest)] if rest else known) or "0"
+
+
+def flags(names: Mapping[int, str], codec: Codec = INT) -> Codec:
+    """A number of which each bit has a name."""
+    return with_text(codec, lambda value: flag_names(names, value))
+
+
+def fixed_text(size: int) -> Codec:
+    """A name in ``size`` bytes, padded with NULs; an empty one has no bytes at all."""
+
+    def pack(value: str, _order: str) -> bytes:
+        return value.encode().ljust(size, b"\0")[:size] if value else b""
+
+    return Codec("string", pack, lambda value: value or "none")
+
+
+def record(layout: str, names: tuple[str, ...], text: Callable[[Any], str]) -> Codec:
+    """An object with one member for each code of a struct format."""
+
+    def pack(value: Mapping[str, int], order: str) -> bytes:
+        return struct.pack(order + layout, *(value[name] for name in names))
+
+    return Codec("object", pack, text)
+
+
+def items(layout: str, text: Callable[[Any], str]) -> Codec:
+    """A list of numbers, or of lists of numbers, each packed by the same struct format."""
+
+    def pack(value: list[Any], order: str) -> bytes:
+        rows = (item if isinstance(item, list) else [item] for item in value)
+        return b"".join(struct.pack(order + layout, *row) for row in rows)
+
+    return Codec("list", pack, text)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What one socket option is: where its value lies, how getsockopt(2) writes it, what an untouched socket holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sockcrash.kernel.layout import Field, Place
+from sockcrash.kernel.options.codecs import Codec
+from sockcrash.kernel.options.origins import Origin, differs
+from sockcrash.kernel.options.settings import Setting
+from sockcrash.model import Absent, Reason
+
+__all__ = (
+    "EVERY_KIND",
+    "INET_KINDS",
+    "LEVELS",
+    "SET_ONLY",
+    "Default",
+    "Option",
+    "absent",
+    "bit",
+    "field",
+    "no_trace",
+)
+
+# Option levels of include/linux/socket.h and include/uapi/linux/in.h; AF_VSOCK is its own level.
+LEVELS = {
+    "SOL_SOCKET": 1, "IPPROTO_IP": 0, "IPPROTO_TCP": 6, "IPPROTO_IPV6": 41, "IPPROTO_UDP": 17, "IPPROTO_UDPLITE": 136,
+    "IPPROTO_ICMPV6": 58, "SOL_RAW": 255, "SOL_MPTCP": 284, "SOL_TLS": 282, "SOL_PACKET": 263, "SOL_NETLINK": 270,
+    "SOL_XDP": 283, "AF_VSOCK": 40,
+}  # fmt: skip
+
+INET_KINDS = ("tcp", "udp", "udplite", "raw", "ping")
+EVERY_KIND = (*INET_KINDS, "mptcp", "unix", "packet", "netlink", "vsock", "xdp", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """What an untouched socket holds: ``by(context, *inputs)``, and the sysctl that it comes from, if any."""
+
+    by: Callable[..., Any]
+    source: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A row: one option of one level.
+
+    ``fields`` are the members that make the value: ``value(context, *fields)``, or the first of them as it is.
+    ``marks`` are further members that only ``default``, ``origin`` and ``text`` look at; those get fields and marks.
+    A field that is absent makes the value absent, unless the row is ``lenient``. ``default`` is a plain value or a
+    Default; None stands for facts, which have none. ``kinds`` and ``families`` say which sockets have the option;
+    ``also`` names other levels at which the kernel answers it alike. getsockopt(2) gives it in kernels that have all
+    of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the clock or at memory
+    beyond their fields, so that equal fields don't mean equal values. ``carried`` is the index of the field by which
+    an accepted socket is compared with its listener, where that is not the value.
+    """
+
+    level: str
+    name: str
+    number: int
+    codec: Codec
+    fields: tuple[Field, ...] = ()
+    value: Callable[..., Any] | None = None
+    default: Any = None
+    origin: Origin = differs
+    marks: tuple[Field, ...] = ()
+    kinds: tuple[str, ...] = EVERY_KIND
+    families: tuple[int, ...] = ()
+    also: tuple[str, ...] = ()
+    text: Callable[..., str] | None = None
+    given: tuple[Field, ...] = ()
+    raw: Absent | None = None
+    lenient: bool = False
+    fresh: bool = False
+    carried: int | None = None
+
+
+def field(ctype: str, *paths: str | Place, name: str = "", shared: bool = False) -> Field:
+    """A Field of ``struct ctype`` with its places, newest first; its name is the first path unless one is given."""
+    places = tuple(path if isinstance(path, Place) else Place(path) for path in paths)
+    return Field(name or places[0].path, f"struct {ctype}", places, shared=shared)
+
+
+def bit(ctype: str, path: str, enumerator: str, *older: Place, name: str = "") -> Field:
+    """One bit of a member by the name of its enumerator, and where older kernels keep it."""
+    return Field(name or enumerator, f"struct {ctype}", (Place(path, bit=enumerator), *older))
+
+
+def absent(why: str, reason: Reason = Reason.NOT_APPLICABLE) -> Absent:
+    """A value that is not there, and why."""
+    return Absent(reason, why)
+
+
+def no_trace(why: str) -> Callable[..., Absent]:
+    """The value of an option whose effect can't be seen in memory."""
+    gone = absent(why)
+    return lambda *_: gone
+
+
+SET_ONLY = absent("set-only: getsockopt does not return it")
