@@ -81,12 +81,32 @@ EMPTY = Section({}, ())
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of a socket; which members are set depends on the family (design: endpoints of JSON)."""
+    """One end of a socket. A member is None where the family has no such thing, Absent where this end has none.
+
+    Inet: ``address``, ``port`` (RAW: the protocol). UNIX: ``path``, with ``@`` before an abstract one, backslashes and
+    what is no printable UTF-8 as escapes; ``inode`` of the peer. NETLINK: ``portid``, numbers of ``groups``. PACKET:
+    ``ifindex``, ``device``, ``ethertype``. XDP: ``ifindex``, ``device``, ``queue``. VSOCK: ``cid``, ``port``.
+    """
 
     address: str | None = None
     port: int | None = None
     path: str | Absent | None = None
-    inode: int | None = None
+    inode: int | Absent | None = None
+    portid: int | None = None
+    groups: tuple[int, ...] | Absent | None = None
+    ifindex: int | None = None
+    device: str | Absent | None = None
+    ethertype: int | None = None
+    queue: int | None = None
+    cid: int | None = None
+
+    def members(self) -> dict[str, Any]:
+        """What this family's ends have, by name."""
+        values = ((name, getattr(self, name)) for name in _END)
+        return {name: value for name, value in values if value is not None}
+
+
+_END = ("address", "cid", "port", "path", "inode", "portid", "groups", "ifindex", "device", "ethertype", "queue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +129,17 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a socket. ``kind`` is fd, accept-queue, orphan, timewait, request, ..."""
+    """Who holds a socket. ``kind`` is fd, accept-queue, orphan, timewait, request, ...
+
+    ``listener`` and ``socket`` are addresses: of a request's listener, and of what an mptcp-subflow is a part of.
+    """
 
     kind: str
     pid: int | None = None
     comm: str | None = None
     fd: int | None = None
     listener: int | None = None
+    socket: int | None = None
     user: str | None = None
 
 
@@ -149,5 +173,21 @@ class SocketRecord:
     tcp: Section = EMPTY
     cc: Section | Absent = EMPTY
     minisock: Section = EMPTY
+    mptcp: Section = EMPTY
+    udp: Section = EMPTY
+    raw: Section = EMPTY
+    unix: Section = EMPTY
+    packet: Section = EMPTY
+    netlink: Section = EMPTY
+    vsock: Section = EMPTY
+    xdp: Section = EMPTY
     timers: tuple[Timer, ...] | None = None
     queues: tuple[Queue, ...] | None = None
+
+    def sections(self) -> dict[str, Section]:
+        """The sections that this kind of socket has, by name."""
+        every = ((name, getattr(self, name)) for name in SECTIONS)
+        return {name: section for name, section in every if section}
+
+
+SECTIONS = ("sock", "tcp", "minisock", "mptcp", "udp", "raw", "unix", "packet", "netlink", "vsock", "xdp")

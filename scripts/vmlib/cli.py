@@ -39,7 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     dump = commands.add_parser("dump", help="dump guests that hold the scenario; prints the directories")
     dump.add_argument("series", nargs="+", metavar="SERIES")
     dump.add_argument("--out", type=Path, metavar="DIR", help="default: in the cache")
-    dump.add_argument("--many", type=int, default=0, metavar="N", help="N TCP sockets instead of the scenario")
+    dump.add_argument(
+        "--many", type=int, default=0, metavar="N", help="N TCP sockets instead of the scenario"
+    )
+
+    dump.add_argument(
+        "--programs", action="store_true", help="also nginx, redis, sshd, and NFS over loopback"
+    )
 
     kdump = commands.add_parser("kdump", help="the same by kexec and makedumpfile inside the guest")
     kdump.add_argument("series", metavar="SERIES")
@@ -95,7 +101,7 @@ def _dump(args: argparse.Namespace) -> int:
     skipped = []
     for series in args.series:
         try:
-            print(dumps.dump(series, args.out, args.many), flush=True)
+            print(dumps.dump(series, args.out, args.many, args.programs), flush=True)
         except NotCarried as error:
             skipped.append(f"{series}: {error}")
     for line in skipped:
@@ -119,6 +125,7 @@ def _run(args: argparse.Namespace) -> int:
         scenario = stack.enter_context(started(guest)) if args.scenario or args.truth else None
         if scenario:
             scenario.before()
+            scenario.write()
         for argv in commands:
             done = guest.run(argv, timeout=args.timeout, cwd="/opt/sockcrash")
             sys.stdout.write(done.stdout)

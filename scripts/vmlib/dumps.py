@@ -48,11 +48,12 @@ def _inputs(kernel: Kernel, **more: Any) -> dict[str, Any]:
     }
 
 
-def _dump(kernel: Kernel, many: int, directory: Path) -> dict[str, Any]:
+def _dump(kernel: Kernel, many: int, programs: bool, directory: Path) -> dict[str, Any]:
     mem = int(MANY_BASE + MANY_PER_SOCKET * many) if many else MEMORY
+    arguments = [*(["--many", str(many)] if many else []), *(["--programs"] if programs else [])]
     with Guest.boot(kernel.series, mem=mem) as guest:
         guest.put_project("tests")
-        with started(guest, *(["--many", str(many)] if many else [])) as scenario:
+        with started(guest, *arguments) as scenario:
             with store.timed("asking the kernel before the dump"):
                 scenario.before()
             with store.timed("dumping the guest"):
@@ -102,16 +103,21 @@ def _ready(directory: Path) -> Path:
     return directory
 
 
-def dump(series: str, out: Path | None = None, many: int = 0) -> Path:
+def dump(series: str, out: Path | None = None, many: int = 0, programs: bool = False) -> Path:
     """A directory with vmcore, truth.json, console.log, and links to vmlinux, System.map and modules-debug.
 
-    With `many`, the guest holds that many TCP sockets instead of the scenario.
+    With `many`, the guest holds that many TCP sockets instead of the scenario; with `programs`, also nginx, redis,
+    sshd and NFS mounted over loopback.
     """
     kernel = fetch(series)
-    name = f"{kernel.series}-many-{many}" if many else kernel.series
+    name = kernel.series + (f"-many-{many}" if many else "") + ("-programs" if programs else "")
     directory = _ready(out or store.vm_dir() / "dumps" / name)
     rootfs.root_image()
-    store.ensure(directory, _inputs(kernel, many=many), functools.partial(_dump, kernel, many))
+    store.ensure(
+        directory,
+        _inputs(kernel, many=many, programs=programs),
+        functools.partial(_dump, kernel, many, programs),
+    )
     return directory
 
 

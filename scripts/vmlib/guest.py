@@ -294,7 +294,9 @@ class Guest:
     def crash(self, timeout: float = BOOT_TIMEOUT) -> None:
         """Panic the kernel by sysrq, and wait for the agent of the crash kernel that was loaded."""
         self.expect_crash = True
-        self._ask(30, do="spawn", argv=["sh", "-c", "sleep 0.3; echo c > /proc/sysrq-trigger"], log="/dev/null")
+        self._ask(
+            30, do="spawn", argv=["sh", "-c", "sleep 0.3; echo c > /proc/sysrq-trigger"], log="/dev/null"
+        )
         self.wait_hello(timeout)
 
     def dump(self, path: Path) -> None:

@@ -262,9 +262,13 @@ def _fetch_first(apt: Apt, choices: list[tuple[str, str]]) -> tuple[Path, dict[s
         directory = store.vm_dir() / "kernels" / series_of(version)
         inputs = {"release": release, "version": version, "debug": DEBUG_MODULES, "boot": BOOT_MODULES}
         try:
-            return directory, store.ensure(directory, inputs, functools.partial(_fetch, apt, release, version))
+            return directory, store.ensure(
+                directory, inputs, functools.partial(_fetch, apt, release, version)
+            )
         except FileGone as error:
-            store.say(f"the archive lists {release} {version} without holding it, trying an older one: {error}")
+            store.say(
+                f"the archive lists {release} {version} without holding it, trying an older one: {error}"
+            )
     raise VmError(f"the archive lists kernels of {series_of(choices[0][1])} and holds none of them")
 
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 Done = subprocess.CompletedProcess[str]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-BOUND = ("setpriv", "--pdeathsig", "KILL", "--")  # killed when the thread that starts it ends, however it ends
+BOUND = (
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "--",
+)  # killed when the thread that starts it ends, however it ends
 
 
 @functools.cache

@@ -44,7 +44,9 @@ def _sources(directory: Path) -> list[str]:
 
 def _pip(target: Path) -> None:
     """Put the wheels for the guest's Python into `target`."""
-    pip = next((p for p in PYTHONS if not process.run([p, "-m", "pip", "--version"], check=False).returncode), "")
+    pip = next(
+        (p for p in PYTHONS if not process.run([p, "-m", "pip", "--version"], check=False).returncode), ""
+    )
     if not pip:
         install(machine_apt(), "python3-pip")
         pip = "/usr/bin/python3"
@@ -80,7 +82,13 @@ def _make(directory: Path) -> dict[str, Any]:
 def root_image() -> Path:
     """The guest's root, built if need be."""
     directory = store.vm_dir() / "root"
-    inputs = {"suite": SUITE, "packages": list(PACKAGES), "wheels": list(WHEELS), "python": PYTHON, "format": 2}
+    inputs = {
+        "suite": SUITE,
+        "packages": list(PACKAGES),
+        "wheels": list(WHEELS),
+        "python": PYTHON,
+        "format": 2,
+    }
     if (store.read_stamp(directory) or {}).get("inputs") != inputs:
         ensure_tools()
     store.ensure(directory, inputs, _make)

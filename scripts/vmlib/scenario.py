@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import store
 from .guest import PROJECT_IN_GUEST, Guest, spawned
@@ -31,7 +30,7 @@ def fingerprint() -> str:
 
 
 class Scenario:
-    """The scenario while it runs. In the guest, the record stands in the file TRUTH from before() on."""
+    """The scenario while it runs."""
 
     def __init__(self, process: Spawned) -> None:
         self._process = process
@@ -42,19 +41,19 @@ class Scenario:
 
     def before(self) -> None:
         """Let the guest record what its kernel says now: the last moment before the point of interest."""
-        self._command(f"before {TRUTH}")
+        self._command("before")
 
     def after(self) -> None:
         """Likewise for the first moment after it."""
-        self._command(f"after {TRUTH}")
+        self._command("after")
 
-    def truth(self) -> dict[str, Any]:
-        """What was recorded so far."""
-        record: dict[str, Any] = json.loads(self._process.guest.get(TRUTH))
-        return record
+    def write(self) -> None:
+        """Write what was recorded so far to the file TRUTH of the guest."""
+        self._command(f"write {TRUTH}")
 
     def save(self, path: Path) -> None:
-        """Store the record on the host."""
+        """Likewise, and bring it to the host."""
+        self.write()
         self._process.guest.get(TRUTH, path)
 
 

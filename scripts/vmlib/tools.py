@@ -75,7 +75,9 @@ def ensure_tools() -> None:
         if not missing:
             return
         if os.geteuid():
-            raise VmError(f"scripts/vm needs these packages and is not root to install them: {' '.join(missing)}")
+            raise VmError(
+                f"scripts/vm needs these packages and is not root to install them: {' '.join(missing)}"
+            )
         apt = machine_apt()
         others = [package for package in missing if package != "qemu-system-x86"]
         if others:
@@ -84,6 +86,8 @@ def ensure_tools() -> None:
             offered = apt.versions(["qemu-system-x86"]).get("qemu-system-x86", [])
             majors = [int(match[1]) for v in offered if (match := re.match(r"(?:\d+:)?(\d+)\.", v))]
             if max(majors, default=0) < OLDEST_QEMU:
-                raise VmError(f"no qemu-system-x86 of version {OLDEST_QEMU} or newer in {' '.join(apt.suites)}")
+                raise VmError(
+                    f"no qemu-system-x86 of version {OLDEST_QEMU} or newer in {' '.join(apt.suites)}"
+                )
             backports = f"{codename()}-backports"
             install(apt, "qemu-system-x86", suite=backports if backports in apt.suites else "")

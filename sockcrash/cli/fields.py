@@ -57,7 +57,7 @@ def chosen(
 def _value(kernel: Kernel, record: SocketRecord, name: str) -> Any:
     if known_member(kernel, record.kind, name):
         return member(kernel, record.kind, record.address, name)
-    for section in (record.tcp, record.sock, record.minisock):
+    for section in reversed(record.sections().values()):
         if name in section:
             return section[name]
     return Absent(Reason.NOT_APPLICABLE, f"a {record.kind} socket has no {name}")

@@ -19,7 +19,7 @@ LOGGERS = ("sockcrash", "drgn")
 
 Command = Callable[..., Any]
 
-_PATH = click.Path()
+_PATH = click.Path(readable=False)  # only for completion: what a path won't do for is said when it is opened
 
 
 def _split_commas(
@@ -40,7 +40,9 @@ def _many(*names: str, metavar: str = "PATH", text: str) -> Callable[[Command], 
 
 _TARGET_OPTIONS: tuple[Callable[[Command], Command], ...] = (
     click.option("-k", "--kernel", is_flag=True, help="The running kernel (default)."),
-    click.option("-c", "--core", type=_PATH, metavar="PATH", help="A vmcore: ELF or kdump-compressed."),
+    click.option(
+        "-c", "--core", type=_PATH, metavar="PATH", help="A vmcore (ELF, kdump-compressed) or a snapshot."
+    ),
     click.option("--qemu", metavar="ADDRESS", help="A QEMU guest, by its QMP socket's path or HOST:PORT."),
     _many(
         "-s", "--symbols", text="A file with debug information (vmlinux, module); others are not needed then."

@@ -81,8 +81,7 @@ class Session:
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
-        sections = (record.sock, record.tcp, record.minisock)
-        values = [value for section in sections for value in section.values()]
+        values = [value for section in record.sections().values() for value in section.values()]
         values += [getattr(record, name) for name in SocketRecord.__dataclass_fields__]
         if record.torn or any(isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values):
             self.unreadable = True

@@ -12,9 +12,9 @@ from sockcrash.model import Absent, Endpoint, Reason, Section
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("endpoints",)
+__all__ = ("endpoints", "host_order")
 
-_OTHER = Absent(Reason.NOT_APPLICABLE, "the ends of this family are not shown yet")
+_OTHER = Absent(Reason.NOT_APPLICABLE, "the ends of this family are not known")
 
 
 def endpoints(kernel: Kernel, identity: Section) -> tuple[Endpoint | Absent, Endpoint | Absent]:
@@ -27,7 +27,7 @@ def endpoints(kernel: Kernel, identity: Section) -> tuple[Endpoint | Absent, End
         local, peer = _inet6(identity["skc_v6_rcv_saddr"]), _inet6(identity["skc_v6_daddr"])
     else:
         return _OTHER, _OTHER
-    return _end(local, identity["skc_num"]), _end(peer, _host_order(kernel, identity["skc_dport"]))
+    return _end(local, identity["skc_num"]), _end(peer, host_order(kernel, identity["skc_dport"]))
 
 
 def _end(address: str | Absent, port: int | Absent) -> Endpoint | Absent:
@@ -49,7 +49,7 @@ def _inet6(raw: bytes | Absent) -> str | Absent:
     return raw if isinstance(raw, Absent) else socket.inet_ntop(socket.AF_INET6, raw)
 
 
-def _host_order(kernel: Kernel, port: int | Absent) -> int | Absent:
+def host_order(kernel: Kernel, port: int | Absent) -> int | Absent:
     """A __be16 read in the kernel's byte order → its value."""
     if isinstance(port, Absent) or kernel.byte_order == ">":
         return port

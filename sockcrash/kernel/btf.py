@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What does a BTF blob hold, and where in it?
 
-The format is ``include/uapi/linux/btf.h``. A blob is indexed in one pass that notes where each type record starts;
-names are looked up in the string section when somebody asks for one. Nothing here knows drgn.
+The format is ``include/uapi/linux/btf.h``. A blob is indexed in one pass that notes where each type record
+starts; names are looked up in the string section when somebody asks for one. Nothing here knows drgn.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ class Record(NamedTuple):
 
 
 class Btf:
-    """The index of one blob. ``name`` is that of the module, or vmlinux; a module's types continue those of ``base``.
+    """The index of one blob. ``name`` is that of the module, or vmlinux.
 
-    Raises TargetError if the blob is no BTF, is cut off, has the other byte order, or contradicts itself.
+    A module's types continue those of ``base``. Raises TargetError if the blob is no BTF, is cut off, has the
+    other byte order, or contradicts itself.
     """
 
     def __init__(
@@ -100,12 +101,12 @@ class Btf:
         self.byteorder = byteorder
         self.header = read_header(blob, name, byteorder)
         types, self._strings, layouts = _sections(blob, self.header, name, split=base is not None)
-        self._strings_start = base.strings_end if base else 0
-        self.strings_end = self._strings_start + len(self._strings)
+        self._strings_start: int = base.strings_end if base else 0
+        self.strings_end: int = self._strings_start + len(self._strings)
         self._words = _native_words(types, byteorder)
-        self.first_id = base.end_id if base else 1
+        self.first_id: int = base.end_id if base else 1
         self._offsets = _record_offsets(self._words, _Steps(name, _known_layouts(layouts, byteorder)), name)
-        self.end_id = self.first_id + len(self._offsets)
+        self.end_id: int = self.first_id + len(self._offsets)
         if self.end_id > MAX_TYPES:
             raise self.bad(f"{self.end_id} types are more than BTF can number")
         words = self._words
@@ -178,7 +179,9 @@ class Btf:
             at = self._kinds.find(kind, at + 1)
 
     def has_signed_enums(self) -> bool:
-        """Whether the writer marked signed enums (pahole 1.24 and later); else an enumerator's sign must be guessed."""
+        """Whether the writer marked signed enums (pahole 1.24 and later); else an enumerator's sign must be
+        guessed.
+        """
         words, offsets = self._words, self._offsets
         return any(words[offsets[i - self.first_id] + 1] >> 31 for i in self.ids(Kind.ENUM))
 
@@ -269,7 +272,10 @@ class Header(NamedTuple):
 
 
 def read_header(blob: bytes, name: str, byteorder: str = sys.byteorder) -> Header:
-    """What a blob, or its first 32 bytes, says of itself. Raises TargetError if that is no BTF of this byte order."""
+    """What a blob, or its first 32 bytes, says of itself.
+
+    Raises TargetError if that is no BTF of this byte order.
+    """
     if len(blob) < HEADER_SIZE:
         raise _bad(name, f"it has {len(blob)} bytes")
     order = "<" if byteorder == "little" else ">"
@@ -311,7 +317,7 @@ def _native_words(types: bytes, byteorder: str) -> memoryview:
 
 
 def _known_layouts(table: bytes, byteorder: str) -> dict[int, tuple[int, int]]:
-    """Sizes of the records of each kind: those known here, and what ``struct btf_layout`` says of newer ones."""
+    """Sizes of the records of each kind: those known here, and what ``struct btf_layout`` says of others."""
     order = "<" if byteorder == "little" else ">"
     layouts: dict[int, tuple[int, int]] = {}
     for kind, (fixed, per_element, _flags) in enumerate(
@@ -335,5 +341,3 @@ def _record_offsets(words: memoryview, steps: dict[int, int], name: str) -> arra
     if at != end:
         raise _bad(name, "its last type is cut off")
     return array("I", offsets)
-
-

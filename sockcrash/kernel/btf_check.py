@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Can a type of a BTF blob be built at all, or does it contain itself, burst its own size or expand without end?
+"""Can a type of a BTF blob be built, or does it contain itself, burst its own size or expand without end?
 
-drgn follows members that lie within a struct without asking how deep they go. What this lets through is finite and
-small enough to be walked.
+drgn follows members that lie within a struct without asking how deep they go. What this lets through is
+finite and small enough to be walked.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ class Checker:
         return 1 + sum(self._weigh_named(type_id) for type_id in (record.size, *record.body[1::2]))
 
     def _weigh_named(self, type_id: int) -> int:
-        """How much it takes to write a type's name: only functions without a name of their own are written out."""
+        """How much it takes to write a type's name: only functions without a name of their own are written
+        out.
+        """
         for _ in range(MAX_NESTING):
             kind = self._btf.kind(type_id)
             if kind == Kind.FUNC_PROTO:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What does drgn get when it asks a kernel without DWARF for a type, a variable, a constant or a function?
 
-Names that BTF defines more than once mean the definition with the lowest number; those of vmlinux come before those of
-modules, and modules come by name. File names are not looked at: BTF has none.
+Names that BTF defines more than once mean the definition with the lowest number; those of vmlinux come before
+those of modules, and modules come by name. File names are not looked at: BTF has none.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Types:
 
 
 class Objects:
-    """The variables, constants and functions of the kernel, and the constants and declared variables of its modules."""
+    """The variables, constants and functions of the kernel, and the constants and declared variables of its
+    modules.
+    """
 
     def __init__(self, prog: drgn.Program, types: Types, symbols: Symbols) -> None:
         self._prog = prog
@@ -99,7 +101,10 @@ class Objects:
     def finder(
         self, _prog: drgn.Program, name: str, flags: FindObjectFlags, _filename: str | None
     ) -> drgn.Object | None:
-        """An object finder as drgn wants it. A variable comes before a constant, a constant before a function."""
+        """An object finder as drgn wants it.
+
+        A variable comes before a constant, a constant before a function.
+        """
         key = name, flags
         if key not in self._found:
             finds = (

@@ -64,6 +64,7 @@ def _read(prog: drgn.Program, name: str, address: int, size: int) -> bytes:
     if size > MAX_BLOB:
         raise TargetError(f"the BTF of {name} has {size} bytes")
     try:
-        return prog.read(address, size)
+        blob: bytes = prog.read(address, size)
     except drgn.FaultError as error:
         raise TargetError(f"the BTF of {name} can't be read: {error}") from error
+    return blob

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How does a BTF record become a drgn type?
 
-Built when asked for and kept: a struct costs its own members, and a member's type nothing until somebody looks at it.
+Built when asked for and kept: a struct costs its own members, and a member's type nothing until somebody
+looks at it.
 """
 
 from __future__ import annotations

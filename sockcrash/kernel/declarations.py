@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Of which C type are the kernel's global variables?
 
-BTF describes percpu variables only, and before Linux 5.12 not even those. These are the others that this program and
-drgn's helpers read; symbols say where they are, and which of them this kernel has.
+BTF describes percpu variables only, and before Linux 5.12 not even those. These are the others that this
+program and drgn's helpers read; symbols say where they are, and which of them this kernel has.
 """
 
 from __future__ import annotations

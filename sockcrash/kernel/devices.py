@@ -32,4 +32,4 @@ def _device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
             return Absent(Reason.NOT_ASSIGNED, f"no device {ifindex} in its namespace")
         return device.name.string_().decode("utf-8", "backslashreplace")
     except drgn.FaultError as error:
-        return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+        return kernel.unreadable(error)

@@ -102,7 +102,7 @@ TCP = Group(
         # Clocks of the socket.
         *_t("tcp_mstamp", "tcp_wstamp_ns", "tcp_clock_cache"),
         # Accurate ECN.
-        *_t("received_ce", "accecn_fail_mode", "saw_accecn_opt"),
+        *_t("received_ce", "accecn_fail_mode", "saw_accecn_opt", "received_ecn_bytes", "delivered_ecn_bytes"),
     ),
 )
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What do the kernel's own symbol tables (``kallsyms_*``) say of a name or an address?
 
-Every name is a row of one-byte tokens behind its length; the first letter that comes out is the kind as ``nm`` writes
-it. Only the names that are asked for are decoded where the kernel has an index by name (``kallsyms_seqs_of_names``,
-Linux 6.2 on and some stable kernels); without one all of them are, once.
+Every name is a row of one-byte tokens behind its length; the first letter that comes out is the kind as
+``nm`` writes it. Only the names that are asked for are decoded where the kernel has an index by name
+(``kallsyms_seqs_of_names``, Linux 6.2 on and some stable kernels); without one all of them are, once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ADDRESS_MASK = (1 << 64) - 1
 
 
 class Named(NamedTuple):
-    """A symbol: its name, its address, and its kind as ``nm`` writes it (T t text, D d data, B b bss, R r, A, W w, V v)."""
+    """A symbol: its name, its address, and its kind as ``nm`` writes it (T text, D data, …)."""
 
     name: str
     address: int
@@ -41,14 +41,13 @@ class Encoding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The raw tables as they were read. ``offsets`` are ``s32[]``; ``seqs`` is empty where the kernel has no index."""
+    """The raw tables as they were read. ``offsets`` are ``s32[]``."""
 
     names: bytes
     tokens: tuple[bytes, ...]
     offsets: array[int]
     offsets_address: int
     base: int
-    seqs: bytes = b""
 
 
 class Kallsyms:
@@ -61,13 +60,28 @@ class Kallsyms:
         self._count = len(tables.offsets)
         self._marks = _marks(tables.names, self._count)
         self._encoding = Encoding.RELATIVE
-        self._indexed = bool(tables.seqs) and self._index_is_sorted()
+        self._seqs = b""
         self._scanned: dict[bytes, list[int]] | None = None
 
     @property
-    def indexed(self) -> bool:
-        """Whether the kernel's own index serves for lookups by name."""
-        return self._indexed
+    def count(self) -> int:
+        """How many symbols there are."""
+        return self._count
+
+    def use_index(self, seqs: bytes) -> bool:
+        """Look up names by this index of three-byte numbers, if samples of it are in order of their names."""
+        if len(seqs) < 3 * self._count:
+            return False
+        self._seqs = seqs
+        positions = sorted({self._count * step // 64 for step in range(64)} | {self._count - 1})
+        try:
+            sample = [self._expand(self._sequence(position))[1:] for position in positions]
+        except TargetError:
+            sample = []
+        if sample and sample == sorted(sample) and len({*map(self._sequence, positions)}) == len(positions):
+            return True
+        self._seqs = b""
+        return False
 
     def choose_encoding(self, known: dict[str, int]) -> None:
         """Take the encoding under which the symbols named in ``known`` have the addresses given there.
@@ -79,31 +93,34 @@ class Kallsyms:
             self._encoding = encoding
             if indexes and all(known[name] in map(self._address, found) for name, found in indexes.items()):
                 return
-        raise damaged("they contradict VMCOREINFO" if indexes else "they lack the symbols that VMCOREINFO names")
+        raise damaged(f"they {'contradict' if indexes else 'lack the symbols of'} VMCOREINFO")
 
     def find(self, name: str) -> list[Named]:
         """Every symbol of this name."""
         return [self._symbol(index) for index in self._indexes(name)]
 
     def at(self, address: int) -> list[Named]:
-        """The symbols at the nearest address at or below the given one; none if it lies outside the kernel."""
-        low, high = 0, self._count
-        while low < high:  # the tables are sorted by address
-            middle = (low + high) // 2
-            if self._address(middle) <= address:
-                low = middle + 1
-            else:
-                high = middle
-        if not low or low == self._count:
+        """The symbols at the nearest address at or below this one; none if it lies outside the kernel."""
+        after = self._after(address)
+        if not after or after == self._count:
             return []
-        first = low - 1
+        first = after - 1
         start = self._address(first)
         while first and self._address(first - 1) == start:
             first -= 1
-        return [self._symbol(index) for index in range(first, low)]
+        return [self._symbol(index) for index in range(first, after)]
 
     def next_address(self, address: int) -> int:
         """The lowest address of a symbol above this one, or the address itself if it is the last."""
+        after = self._after(address)
+        return self._address(after) if after < self._count else address
+
+    def all(self) -> Iterator[Named]:
+        """All symbols, by address."""
+        return map(self._symbol, range(self._count))
+
+    def _after(self, address: int) -> int:
+        """The first entry above an address: the tables are sorted."""
         low, high = 0, self._count
         while low < high:
             middle = (low + high) // 2
@@ -111,11 +128,7 @@ class Kallsyms:
                 low = middle + 1
             else:
                 high = middle
-        return self._address(low) if low < self._count else address
-
-    def all(self) -> Iterator[Named]:
-        """All symbols, by address."""
-        return map(self._symbol, range(self._count))
+        return low
 
     def _address(self, index: int) -> int:
         offset = self._tables.offsets[index]
@@ -142,10 +155,13 @@ class Kallsyms:
         wanted = name.encode("utf-8", "replace")
         if not wanted or b"\0" in wanted:
             return iter(())
-        return self._indexes_by_index(wanted) if self._indexed else self._indexes_by_scan(wanted)
+        return self._indexes_by_index(wanted) if self._seqs else self._indexes_by_scan(wanted)
 
     def _sequence(self, position: int) -> int:
-        return int.from_bytes(self._tables.seqs[3 * position : 3 * position + 3], "big")
+        index = int.from_bytes(self._seqs[3 * position : 3 * position + 3], "big")
+        if index >= self._count:
+            raise damaged(f"the index by name leads to symbol {index} of {self._count}")
+        return index
 
     def _indexes_by_index(self, wanted: bytes) -> Iterator[int]:
         low, high = 0, self._count
@@ -186,17 +202,6 @@ class Kallsyms:
             add(b"\0")
         return b"".join(parts[:-1])
 
-    def _index_is_sorted(self) -> bool:
-        """Whether samples of the index are entries in the order of their names."""
-        if len(self._tables.seqs) < 3 * self._count:
-            return False
-        positions = sorted({self._count * step // 64 for step in range(64)} | {self._count - 1})
-        sample = [self._sequence(position) for position in positions]
-        if max(sample) >= self._count:
-            return False
-        expanded = [self._expand(index)[1:] for index in sample]
-        return expanded == sorted(expanded) and len(set(sample)) == len(sample)
-
 
 def damaged(what: str) -> TargetError:
     """The error that says what is wrong with the tables."""
@@ -207,7 +212,10 @@ def damaged(what: str) -> TargetError:
 
 
 def tokens(table: bytes, index: tuple[int, ...]) -> tuple[bytes, ...]:
-    """The 256 strings that the bytes of a name stand for. Raises TargetError if table and index do not fit."""
+    """The 256 strings that the bytes of a name stand for.
+
+    Raises TargetError if table and index do not fit.
+    """
     found: list[bytes] = []
     expected = 0
     for start in index:
@@ -220,7 +228,10 @@ def tokens(table: bytes, index: tuple[int, ...]) -> tuple[bytes, ...]:
 
 
 def _entry(names: bytes, at: int) -> tuple[int, int]:
-    """Start and end of the tokens of the entry at this place. Since Linux 6.1 a length above 127 has two bytes."""
+    """Start and end of the tokens of the entry at this place.
+
+    Since Linux 6.1 a length above 127 has two bytes.
+    """
     length = names[at]
     if length < 0x80:
         return at + 1, at + 1 + length

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Where in a kernel's memory do its ``kallsyms_*`` tables lie?
 
-VMCOREINFO names them since Linux 6.0. Older kernels have them in the one order that ``scripts/kallsyms.c`` wrote then:
-offsets, relative base, count, names, marks, token table, token index. They are found by the tokens "0" to "9", which
-stand in a row in the token table because no kernel lacks digits in its names.
+VMCOREINFO names them since Linux 6.0. Older kernels have them in the one order that ``scripts/kallsyms.c``
+wrote then: offsets, relative base, count, names, marks, token table, token index. They are found by the
+tokens "0" to "9", which stand in a row in the token table because no kernel lacks digits in its names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, cast
 
 import drgn
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.vmcoreinfo import VmcoreInfo
 
-# VMCOREINFO's symbols that stand under the same name and address in kallsyms on every kernel that has them. Others do
-# not: SYMBOL(mem_section) is a pointer's value, swapper_pg_dir a macro.
+# VMCOREINFO's symbols that stand under the same name and address in kallsyms on every kernel that has them.
+# Others do not: SYMBOL(mem_section) is a pointer's value, swapper_pg_dir a macro.
 CHECKED = ("_stext", "init_uts_ns", "prb", "printk_rb_static", "clear_seq", "vmap_area_list")
 
+_TABLES = ("names", "num_syms", "token_table", "token_index", "offsets")
 MAX_IMAGE = 256 << 20  # bytes of kernel image searched from _stext on
 _MAX_TABLES = 64 << 20
+MAX_CANDIDATES = 1000  # places that look like what is searched for; a kernel image has a handful
 _TOKENS = 256
 _DIGITS = b"".join(b"%d\0" % digit for digit in range(10))
 _MAX_TOKEN_TABLE = 1 << 15  # its index has 16-bit offsets; a table has about 1000 bytes
@@ -40,11 +43,14 @@ _MAX_HOLE = 8  # windows in a row; the largest known hole, between text and roda
 
 
 def by_vmcoreinfo(prog: drgn.Program, info: VmcoreInfo) -> Kallsyms | None:
-    """The tables at the addresses that VMCOREINFO names, None if it names none. TargetError if they are damaged."""
-    wanted = ("kallsyms_names", "kallsyms_num_syms", "kallsyms_token_table", "kallsyms_token_index", "kallsyms_offsets")
-    if not all(name in info.symbols for name in wanted):
+    """The tables at the addresses that VMCOREINFO names, None if it names none.
+
+    TargetError if they are damaged.
+    """
+    wanted = [info.symbols.get(f"kallsyms_{name}") for name in _TABLES]
+    if None in wanted:
         return None
-    names, num_syms, token_table, token_index, offsets = (info.symbols[name] for name in wanted)
+    names, num_syms, token_table, token_index, offsets = cast("list[int]", wanted)
     relative_base = info.symbols.get("kallsyms_relative_base")
     try:
         count = prog.read_u32(num_syms)
@@ -61,17 +67,22 @@ def by_vmcoreinfo(prog: drgn.Program, info: VmcoreInfo) -> Kallsyms | None:
             offsets_address=offsets,
             base=prog.read_u64(relative_base) if relative_base else 0,
         )
-        return _check(_with_index(prog, tables, token_table, relative_base), info)
     except drgn.FaultError as error:
         raise damaged(f"address {error.address:#x} can't be read") from error
+    kallsyms = Kallsyms(tables)
+    _find_index(prog, kallsyms, token_table, max(offsets + 4 * count, (relative_base or 0) + 8))
+    return _check(kallsyms, info)
 
 
 def by_search(prog: drgn.Program, info: VmcoreInfo) -> Kallsyms:
-    """The tables, found in the kernel's memory from ``_stext`` on. Raises TargetError if there are none to be found."""
+    """The tables, found in the kernel's memory from ``_stext`` on.
+
+    Raises TargetError if there are none to be found.
+    """
     start = info.symbols.get("_stext")
     if start is None:
         raise damaged("VMCOREINFO does not say where the kernel is")
-    for address in search(prog, _DIGITS, start, start + MAX_IMAGE):
+    for address in islice(search(prog, _DIGITS, start, start + MAX_IMAGE), MAX_CANDIDATES):
         if tables := _tables_around(prog, address):
             try:
                 return _check(Kallsyms(tables), info)
@@ -103,29 +114,30 @@ def search(prog: drgn.Program, needle: bytes, start: int, end: int) -> Iterator[
 
 def _read_with_holes(prog: drgn.Program, address: int, size: int) -> bytes:
     """Memory, with zeros for pages that can't be read; nothing if none can."""
-    try:
-        return prog.read(address, size)
-    except drgn.FaultError:
-        pages = [_read_page(prog, page) for page in range(address, address + size, _PAGE)]
-        return b"".join(page or bytes(_PAGE) for page in pages) if any(pages) else b""
+    whole = _read(prog, address, size)
+    if whole:
+        return whole
+    pages = [_read(prog, page, _PAGE) for page in range(address, address + size, _PAGE)]
+    return b"".join(page or bytes(_PAGE) for page in pages) if any(pages) else b""
 
 
-def _read_page(prog: drgn.Program, address: int) -> bytes:
+def _read(prog: drgn.Program, address: int, size: int) -> bytes:
+    """Memory, nothing if it can't be read."""
     try:
-        return prog.read(address, _PAGE)
+        data: bytes = prog.read(address, size)
     except drgn.FaultError:
         return b""
+    return data
 
 
 def _read_up_to(prog: drgn.Program, address: int, size: int) -> bytes:
     """Memory of at most this size, cut at the first page that can't be read."""
     data = b""
     while len(data) < size:
-        step = min(size - len(data), _PAGE - (address + len(data)) % _PAGE)
-        try:
-            data += prog.read(address + len(data), step)
-        except drgn.FaultError:
+        part = _read(prog, address + len(data), min(size - len(data), _PAGE - (address + len(data)) % _PAGE))
+        if not part:
             break
+        data += part
     return data
 
 
@@ -146,25 +158,16 @@ def _check(kallsyms: Kallsyms, info: VmcoreInfo) -> Kallsyms:
     return kallsyms
 
 
-def _with_index(prog: drgn.Program, tables: Tables, token_table: int, relative_base: int | None) -> Kallsyms:
-    """The tables, with the kernel's index by name if it has one.
+def _find_index(prog: drgn.Program, kallsyms: Kallsyms, token_table: int, end_of_offsets: int) -> None:
+    """Let the kernel's index by name serve, if it has one.
 
-    It lies behind the marks, before the token table, or behind the offsets and the relative base; only its contents
-    tell.
+    It lies behind the offsets and the relative base, or behind the marks, before the token table; only its
+    contents tell.
     """
-    size = 3 * len(tables.offsets)
-    end_of_offsets = max(tables.offsets_address + 4 * len(tables.offsets), (relative_base or -8) + 8)
-    for address in (_up(end_of_offsets, 8), end_of_offsets, token_table - _up(size, 8), token_table - _up(size, 4)):
-        try:
-            seqs = prog.read(address, size)
-        except drgn.FaultError:
-            continue
-        kallsyms = Kallsyms(
-            Tables(tables.names, tables.tokens, tables.offsets, tables.offsets_address, tables.base, seqs)
-        )
-        if kallsyms.indexed:
-            return kallsyms
-    return Kallsyms(tables)
+    size = 3 * kallsyms.count
+    behind_offsets = (_up(end_of_offsets, 8), end_of_offsets)
+    before_tokens = (token_table - _up(size, 8), token_table - _up(size, 4))
+    any(kallsyms.use_index(_read(prog, address, size)) for address in (*behind_offsets, *before_tokens))
 
 
 def _up(number: int, alignment: int) -> int:
@@ -227,30 +230,28 @@ def _names_before(prog: drgn.Program, token_table: int) -> tuple[bytes, int, int
     groups, names_end = last - first + 1, 4 * first
     for start in range((names_end - marks[last]) // 8 * 8, max(8, names_end - marks[last] - _MAX_GROUP), -8):
         count = marks[(start - 8) // 4]
-        if (count + 255) // 256 == groups and _group_ends(raw, start, min(count, 256), marks[first + 1 : first + 2].tolist()):
+        second = marks[first + 1] if groups > 1 else None
+        if (count + 255) // 256 == groups and _group_ends(raw, start, min(count, 256), second):
             return raw[start:names_end], count, token_table - len(raw) + start - 8
     return None
 
 
-def _group_ends(raw: bytes, start: int, names: int, mark: list[int]) -> bool:
-    """Whether so many names from here on end where the second mark says."""
+def _group_ends(raw: bytes, start: int, names: int, end: int | None) -> bool:
+    """Whether so many names from here on end where the second mark says, if there is one."""
     at = start
     for _ in range(names):
         if at + 1 >= len(raw):
             return False
         at += raw[at] + 1 if raw[at] < 0x80 else (raw[at] & 0x7F | raw[at + 1] << 7) + 2
-    return not mark or at - start == mark[0]
+    return end in (None, at - start)
 
 
 def _read_up_to_before(prog: drgn.Program, end: int, size: int) -> bytes:
-    """Memory that ends at an address: as much of the size as can be read, in whole pages."""
-    data: list[bytes] = []
+    """Memory that ends at an address: as much of the size as can be read."""
+    parts: list[bytes] = []
     at = end
-    while at > end - size:
-        step = min(1 << 20, at - (end - size))
-        try:
-            data.append(prog.read(at - step, step))
-        except drgn.FaultError:
-            break
-        at -= step
-    return b"".join(reversed(data))
+    for step in (_WINDOW, _PAGE):
+        while at - step >= end - size and (part := _read(prog, at - step, step)):
+            parts.append(part)
+            at -= step
+    return b"".join(reversed(parts))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How does a kernel without debug information get types and symbols: from its own BTF and kallsyms, as drgn finders.
+"""How does a kernel without debug information get types and symbols? As drgn finders, from BTF and kallsyms.
 
 A later drgn that reads BTF itself can replace this: the finders have names of their own.
 """
@@ -38,7 +38,9 @@ CACHE = "sockcrash.btf"
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """What serves: ``types`` is "btf"; ``symbols`` is "kallsyms" or "system-map"; ``notes`` say more, for people."""
+    """What serves: ``types`` is "btf"; ``symbols`` is "kallsyms" or "system-map"; ``notes`` say more, for
+    people.
+    """
 
     types: str
     symbols: str
@@ -50,9 +52,9 @@ def attach(
 ) -> Attached:
     """Give an opened kernel types, variables, constants, functions and symbols without any debug information.
 
-    ``btf`` is a file to take the types from, ``system_map`` one to take the symbols from; else they are the kernel's
-    own. ``live`` says that it is this machine's running kernel. Raises TargetError with what to do if they can't be
-    had, are damaged, or are another kernel's.
+    ``btf`` is a file to take the types from, ``system_map`` one to take the symbols from; else they are the
+    kernel's own. ``live`` says that it is this machine's running kernel. Raises TargetError with what to do
+    if they can't be had, are damaged, or are another kernel's.
     """
     info = vmcoreinfo.of(prog)
     source, symbols_note = _symbol_source(prog, info, Path(system_map) if system_map else None, live=live)
@@ -89,8 +91,11 @@ def module_types(prog: drgn.Program, name: str) -> BtfTypes | None:
 
 
 def _register(prog: drgn.Program, kernel: BtfTypes, symbols: Symbols, *, live: bool) -> None:
-    """Register type and object finders behind those of DWARF, so that what has a debug file is taken from there."""
-    types = Types(prog, kernel, btf_modules.of_running_kernel if live else partial(btf_modules.in_memory, prog))
+    """Register type and object finders behind those of DWARF, so that what has a debug file is taken from
+    there.
+    """
+    modules = btf_modules.of_running_kernel if live else partial(btf_modules.in_memory, prog)
+    types = Types(prog, kernel, modules)
     prog.cache[CACHE] = types
     prog.register_type_finder(TYPE_FINDER, types.finder, enable_index=-1)
     prog.register_object_finder(OBJECT_FINDER, Objects(prog, types, symbols).finder, enable_index=-1)
@@ -99,7 +104,9 @@ def _register(prog: drgn.Program, kernel: BtfTypes, symbols: Symbols, *, live: b
 def _symbol_source(
     prog: drgn.Program, info: VmcoreInfo, system_map: Path | None, *, live: bool
 ) -> tuple[Source, str]:
-    """Where symbols come from, and how to say so: the first of the ways that works, the file if the user names one."""
+    """Where symbols come from, and how to say so: the first of the ways that works, the file if the user
+    names one.
+    """
     if system_map:
         return symbol_text.from_system_map(system_map, info), f"{system_map}"
     ways: list[tuple[str, Callable[[], Source | None]]] = [

@@ -7,7 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sockcrash.kernel import fields, fields_tcp, files, tables
+from sockcrash.kernel import (
+    fields,
+    fields_datagram,
+    fields_mptcp,
+    fields_netlink,
+    fields_packet,
+    fields_tcp,
+    fields_unix,
+    fields_vsock,
+    files,
+    mptcp,
+    namespaces,
+    rhashtable,
+    tables_other,
+    tables_tcp,
+)
 from sockcrash.kernel.layout import Group
 
 if TYPE_CHECKING:
@@ -16,11 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ("GROUPS", "LayoutRow", "layout_rows")
 
+_ROOMS = (
+    *(fields, fields_tcp, fields_mptcp, fields_datagram, fields_unix, fields_netlink, fields_packet, fields_vsock),
+    *(tables_tcp, tables_other, namespaces, rhashtable, mptcp, files),
+)
 GROUPS: dict[str, Group] = {
-    value.name: value
-    for module in (fields, fields_tcp, tables, files)
-    for value in vars(module).values()
-    if isinstance(value, Group)
+    value.name: value for module in _ROOMS for value in vars(module).values() if isinstance(value, Group)
 }
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import FULL, IDENTITY, SOCK
+from sockcrash.kernel.fields_datagram import UDP
+from sockcrash.kernel.fields_mptcp import MPTCP
+from sockcrash.kernel.fields_netlink import NETLINK
+from sockcrash.kernel.fields_packet import PACKET, XDP
 from sockcrash.kernel.fields_tcp import REQUEST, TCP, TCP_TIMERS, TIMEWAIT
+from sockcrash.kernel.fields_unix import UNIX
+from sockcrash.kernel.fields_vsock import VSOCK
 from sockcrash.kernel.layout import Group
 
 __all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_of")
@@ -36,18 +42,18 @@ KINDS: dict[str, Kind] = {
         Kind("tcp", "struct tcp_sock", (*_COMMON, TCP, TCP_TIMERS), _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_TCP,)),
         Kind("tcp-timewait", "struct tcp_timewait_sock", (IDENTITY, TIMEWAIT), full=False),
         Kind("tcp-request", "struct tcp_request_sock", (IDENTITY, REQUEST), full=False),
-        Kind("mptcp", "struct mptcp_sock", _COMMON, _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_MPTCP,)),
-        Kind("udp", "struct udp_sock", _COMMON, _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDP,)),
-        Kind("udplite", "struct udp_sock", _COMMON, _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDPLITE,)),
+        Kind("mptcp", "struct mptcp_sock", (*_COMMON, MPTCP), _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_MPTCP,)),
+        Kind("udp", "struct udp_sock", (*_COMMON, UDP), _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDP,)),
+        Kind("udplite", "struct udp_sock", (*_COMMON, UDP), _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDPLITE,)),
         Kind(
             "ping", "struct inet_sock", _COMMON, _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_ICMP, uapi.IPPROTO_ICMPV6)
         ),
         Kind("raw", "struct raw_sock", _COMMON, _INET, (uapi.SOCK_RAW,)),
-        Kind("unix", "struct unix_sock", _COMMON, (uapi.AF_UNIX,)),
-        Kind("packet", "struct packet_sock", _COMMON, (uapi.AF_PACKET,)),
-        Kind("netlink", "struct netlink_sock", _COMMON, (uapi.AF_NETLINK,)),
-        Kind("vsock", "struct vsock_sock", _COMMON, (uapi.AF_VSOCK,)),
-        Kind("xdp", "struct xdp_sock", _COMMON, (uapi.AF_XDP,)),
+        Kind("unix", "struct unix_sock", (*_COMMON, UNIX), (uapi.AF_UNIX,)),
+        Kind("packet", "struct packet_sock", (*_COMMON, PACKET), (uapi.AF_PACKET,)),
+        Kind("netlink", "struct netlink_sock", (*_COMMON, NETLINK), (uapi.AF_NETLINK,)),
+        Kind("vsock", "struct vsock_sock", (*_COMMON, VSOCK), (uapi.AF_VSOCK,)),
+        Kind("xdp", "struct xdp_sock", (*_COMMON, XDP), (uapi.AF_XDP,)),
         Kind("other", "struct sock", _COMMON),
     )
 }

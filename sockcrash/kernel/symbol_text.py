@@ -28,7 +28,10 @@ _MASK = (1 << 64) - 1
 
 
 class SymbolText:
-    """Lookups in one text. ``shift`` is added to the kernel's addresses. TargetError if it does not fit ``info``."""
+    """Lookups in one text.
+
+    ``shift`` is added to the kernel's addresses. TargetError if it does not fit ``info``.
+    """
 
     def __init__(self, text: bytes, label: str, info: VmcoreInfo, *, shift: int = 0) -> None:
         self.label = label
@@ -38,7 +41,7 @@ class SymbolText:
         self._sorted: list[tuple[int, int]] | None = None
         known = [name for name in CHECKED if name in info.symbols and self.find(name)]
         if not known:
-            raise TargetError(f"{label} has none of the kernel's symbols", hint="a stub of that file has no symbols")
+            raise TargetError(f"{label} has no symbols of the kernel", hint="is it the stub that /boot has?")
         for name in known:
             if info.symbols[name] not in {symbol.address for symbol in self.find(name)}:
                 raise TargetError(
@@ -53,7 +56,7 @@ class SymbolText:
         return [] if first is None else [self._symbol(line) for line in (first, *self._more.get(wanted, ()))]
 
     def at(self, address: int) -> list[Named]:
-        """The symbols at the nearest address at or below the given one; none if it lies outside the kernel."""
+        """The symbols at the nearest address at or below this one; none if it lies outside the kernel."""
         order = self._by_address()
         after = bisect_right(order, (address, len(self._lines)))
         if not after or after == len(order):
@@ -73,7 +76,8 @@ class SymbolText:
 
     def _symbol(self, line: int) -> Named:
         address, code, name = self._lines[line].split()[:3]
-        return Named(name.decode("utf-8", "backslashreplace"), self._moved(address), code.decode("ascii", "replace"))
+        text = name.decode("utf-8", "backslashreplace")
+        return Named(text, self._moved(address), code.decode("ascii", "replace"))
 
     def _moved(self, digits: bytes) -> int:
         address = int(digits, 16)
@@ -83,7 +87,8 @@ class SymbolText:
         """Address and line of every symbol, sorted."""
         if self._sorted is None:
             numbers = (*self._first.values(), *(line for lines in self._more.values() for line in lines))
-            self._sorted = sorted((self._moved(self._lines[line].split(None, 1)[0]), line) for line in numbers)
+            lines = self._lines
+            self._sorted = sorted((self._moved(lines[line].split(None, 1)[0]), line) for line in numbers)
         return self._sorted
 
 
@@ -115,7 +120,10 @@ def from_proc(info: VmcoreInfo) -> SymbolText:
 
 
 def from_system_map(path: Path, info: VmcoreInfo) -> SymbolText:
-    """The symbols of a System.map file, moved by the kernel's KASLR offset. Raises TargetError if it does not fit."""
+    """The symbols of a System.map file, moved by the kernel's KASLR offset.
+
+    Raises TargetError if it does not fit.
+    """
     try:
         if path.stat().st_size > MAX_TEXT:
             raise TargetError(f"{path} is too large for a System.map")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What does drgn get when it asks for a symbol, by name or by address: the kernel's own, then its modules'."""
+"""What does drgn get when it asks for a symbol by name or by address: the kernel's, then its modules'."""
 
 from __future__ import annotations
 

@@ -46,6 +46,8 @@ TCP_STATES = {
     8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING", 12: "NEW_SYN_RECV", 13: "BOUND_INACTIVE",
 }  # fmt: skip
 TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 6, 7, 10, 12
+# net/netlink/af_netlink.c: sk_state of a connected socket; others have 0, or the CLOSE that they were born with.
+NETLINK_CONNECTED = 1
 
 # include/uapi/linux/tcp.h, enum tcp_ca_state
 CA_STATES = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}

@@ -11,8 +11,8 @@ import drgn
 from sockcrash.errors import NotASocketError
 from sockcrash.kernel.fields import FULL, IDENTITY
 from sockcrash.kernel.files import descriptors, find_task, socket_of_file, tasks
-from sockcrash.kernel.tables import tcp_sockets
-from sockcrash.locate.address import Handle, by_socket, handle_at, prove
+from sockcrash.kernel.tables import table_sockets
+from sockcrash.locate.address import KERNEL_SPACE, Handle, by_socket, handle_at, prove
 
 if TYPE_CHECKING:
     from sockcrash.kernel.selection import Index
@@ -28,17 +28,25 @@ def locate(kernel: Kernel, spec: Spec, complain: Complain, *, force: bool = Fals
     """The sockets that a SPEC names, at least one; NotASocketError otherwise."""
     if spec.form == "address":
         return [prove(kernel, spec.number, spec.text, force=force)]
+    if spec.form == "sk" and spec.number >= KERNEL_SPACE:
+        # Before Linux 4.1 (33cf7c90fe2f, "net: add real socket cookies") ss printed the address itself.
+        try:
+            return [prove(kernel, spec.number, spec.text)]
+        except NotASocketError:
+            pass
     if spec.form in ("fd", "pid"):
         return _of_process(kernel, spec)
-    wanted = {"cookie": _has_cookie, "ino": _has_inode}[spec.form]
+    wanted = {"cookie": _has_cookie, "sk": _has_cookie, "ino": _has_inode}[spec.form]
     found = [handle for handle in all_sockets(kernel, complain, spec.text) if wanted(kernel, handle, spec.number)]
     if not found:
-        raise NotASocketError(spec.text, f"{spec.text}: no socket has it", hint=_why_none(spec))
+        raise NotASocketError(spec.text, f"{spec.text}: no socket has it", hint=_why_none(kernel, spec))
     return found
 
 
-def _why_none(spec: Spec) -> str | None:
-    if spec.form == "cookie":
+def _why_none(kernel: Kernel, spec: Spec) -> str | None:
+    if kernel.index is not None:
+        return "the snapshot may not hold it: sockcrash info FILE shows what was selected when it was taken"
+    if spec.form in ("cookie", "sk"):
         return "a cookie is 0 until someone asks for it (ss does), so one that was never printed can't be found"
     return None
 
@@ -102,12 +110,17 @@ def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[H
                 yield handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
         return
     seen: set[int] = set()
-    for found in tcp_sockets(kernel, complain):
+    for found in table_sockets(kernel, complain):
         seen.add(found.address)
         try:
-            yield handle_at(kernel, found.address, how or found.how)
+            handle = handle_at(kernel, found.address, how or found.how)
         except drgn.FaultError as error:
             complain(f"a socket at {found.address:#x} ({found.how}) is unreadable: {error}")
+            continue
+        if handle.kind.name in found.kinds:
+            yield handle
+        else:
+            complain(f"what the table of {found.how} sockets leads to at {found.address:#x} is none: left out")
     for handle in _in_files(kernel, complain, how):
         if handle.address not in seen:
             seen.add(handle.address)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Handle", "by_socket", "handle_at", "prove")
 
-KERNEL_SPACE = 0xFFFF800000000000
+# The kernel's half of the address space with five-level page tables; with four it begins at 0xffff800000000000.
+KERNEL_SPACE = 0xFF00000000000000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _prove(kernel: Kernel, address: int, how: str) -> Handle:
         raise NotASocketError(
             how,
             f"{how}: {address:#x} is no kernel address",
-            hint="sockets live above 0xffff800000000000; ss -e prints cookies since Linux 4.1: name them sk:NUMBER",
+            hint="kernel addresses begin with ff; ss -e prints cookies since Linux 4.1: name them sk:NUMBER",
         )
     found = _object(kernel, address, how)
     if not found.allocated:

@@ -24,7 +24,7 @@ _BARE = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{9,16}|0")
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A parsed SPEC. ``form`` is address, cookie, ino, fd or pid; ``number`` its number, ``fd`` the descriptor."""
+    """A parsed SPEC. ``form`` is address, sk, cookie, ino, fd or pid; ``number`` its number, ``fd`` the descriptor."""
 
     text: str
     form: str
@@ -54,9 +54,7 @@ def parse_spec(text: str) -> Spec:
 def _sk(text: str, digits: str) -> Spec:
     if not re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,16}", digits):
         raise UsageError(f"{text!r}: after sk: come hexadecimal digits, as ss -e prints them", hint=FORMS)
-    number = int(digits, 16)
-    # Before Linux 4.1 (33cf7c90fe2f, "net: add real socket cookies") ss printed the address itself.
-    return Spec(text, "address" if number >= 0xFFFF800000000000 else "cookie", number)
+    return Spec(text, "sk", int(digits, 16))
 
 
 def _number(text: str, digits: str, *, hexadecimal: bool = False) -> int:

@@ -15,7 +15,7 @@ __all__ = ("fields_crash", "members", "record_crash", "whole")
 
 def record_crash(record: SocketRecord) -> str:
     """Every member of a record that is one in C."""
-    fields = {name: value for section in (record.sock, record.tcp, record.minisock) for name, value in section.items()}
+    fields = {name: value for section in record.sections().values() for name, value in section.items()}
     return fields_crash(record, fields)
 
 

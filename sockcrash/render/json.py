@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent, Endpoint, Owner, Section, SocketRecord, Timer
+from sockcrash.model import Absent, Endpoint, Owner, SocketRecord, Timer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sockcrash.kernel.registry import LayoutRow
 
@@ -41,8 +41,8 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         "type": plain("type", record.type),
         "protocol": plain("protocol", record.protocol),
         "state": plain("state", record.state),
-        "local": _endpoint(plain("local", record.local)),
-        "peer": _endpoint(plain("peer", record.peer)),
+        "local": _endpoint(record.local, "local", plain),
+        "peer": _endpoint(record.peer, "peer", plain),
         "inode": plain("inode", record.inode),
         "cookie": _hex(plain("cookie", record.cookie)),
         "netns": plain("netns", record.netns),
@@ -58,10 +58,8 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         "note": record.note,
         "owners": _owners(plain("owners", record.owners)),
     }
-    for name in ("sock", "tcp", "minisock"):
-        section: Section = getattr(record, name)
-        if section:
-            out[name] = {key: _value(plain(f"{name}.{key}", value)) for key, value in section.items()}
+    for name, section in record.sections().items():
+        out[name] = {key: _value(plain(f"{name}.{key}", value)) for key, value in section.items()}
     if isinstance(record.cc, Absent):
         out["cc"] = plain("cc", record.cc)
     elif record.cc:
@@ -113,8 +111,11 @@ def _value(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _endpoint(end: Endpoint | None) -> dict[str, Any] | None:
-    return None if end is None else {"address": end.address, "port": end.port}
+def _endpoint(end: Endpoint | Absent, which: str, plain: Callable[[str, Any], Any]) -> dict[str, Any] | None:
+    if isinstance(end, Absent):
+        plain(which, end)
+        return None
+    return {name: plain(f"{which}.{name}", value) for name, value in end.members().items()}
 
 
 def _owners(owners: tuple[Owner, ...] | None) -> list[dict[str, Any]] | None:
@@ -128,6 +129,8 @@ def _owner(owner: Owner) -> dict[str, Any]:
         return {"kind": "fd", "pid": owner.pid, "comm": owner.comm, "fd": owner.fd}
     if owner.kind == "request":
         return {"kind": "request", "listener": _hex(owner.listener)}
+    if owner.kind == "mptcp-subflow":
+        return {"kind": "mptcp-subflow", "socket": _hex(owner.socket)}
     return {"kind": owner.kind}
 
 

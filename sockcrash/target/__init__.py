@@ -80,14 +80,7 @@ def open_target(options: TargetOptions) -> Target:
     debuginfo.check_options(options)
     if options.core is not None and snapshot.is_snapshot_file(options.core):
         return _open_snapshot(options.core)
-    prog = _program(options)
-    notes: list[str] = []
-    if options.qemu is not None:
-        qemu.open_guest(prog, options.qemu)
-    elif options.core is None or live.is_kcore(options.core):
-        live.open_kcore(prog)
-    else:
-        notes += vmcore.open_dump(prog, options.core, vmcoreinfo_given=options.vmcoreinfo is not None)
+    prog, notes = _open(options)
     for note in notes:
         logger.warning("%s", note)
     release = prog["UTS_RELEASE"].string_().decode(errors="backslashreplace")
@@ -117,23 +110,31 @@ def _open_snapshot(path: str) -> Target:
         symbols="kallsyms",
         taken=content.meta["taken"],
         path=path,
-        notes=(f"snapshot of {content.meta['source']}, taken {content.meta['taken']} by {content.meta['tool']}",),
+        notes=(
+            f"snapshot of {content.meta['source']}, taken {content.meta['taken']} by {content.meta['tool']}",
+        ),
     )
 
 
-def _program(options: TargetOptions) -> drgn.Program:
-    platform = None
-    if options.architecture is not None:
-        known = {architecture.name.lower(): architecture for architecture in drgn.Architecture}
-        if options.architecture.lower() not in known:
-            raise UsageError(
-                f"--architecture {options.architecture}: no such architecture",
-                hint=f"choose of {', '.join(known)}",
-            )
-        platform = drgn.Platform(known[options.architecture.lower()])
-    return drgn.Program(
-        platform, vmcoreinfo=_read_vmcoreinfo(options.vmcoreinfo) if options.vmcoreinfo else None
-    )
+def _open(options: TargetOptions) -> tuple[drgn.Program, list[str]]:
+    """The program over that kernel's memory, and what is wrong with the memory but bearable."""
+    platform = _platform(options.architecture) if options.architecture is not None else None
+    info = _read_vmcoreinfo(options.vmcoreinfo) if options.vmcoreinfo is not None else None
+    if options.qemu is not None:
+        return qemu.open_guest(options.qemu, platform, info), []
+    prog = drgn.Program(platform, vmcoreinfo=info)
+    if options.core is None or live.is_kcore(options.core):
+        live.open_kcore(prog)
+        return prog, []
+    return prog, vmcore.open_dump(prog, options.core, vmcoreinfo_given=info is not None)
+
+
+def _platform(name: str) -> drgn.Platform:
+    known = {architecture.name.lower(): architecture for architecture in drgn.Architecture}
+    if name.lower() not in known:
+        hint = f"choose of {', '.join(known)}"
+        raise UsageError(f"--architecture {name}: no such architecture", hint=hint)
+    return drgn.Platform(known[name.lower()])
 
 
 def _read_vmcoreinfo(path: str) -> bytes:

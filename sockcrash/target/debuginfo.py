@@ -43,9 +43,9 @@ def check_options(options: TargetOptions) -> None:
         raise UsageError("--btf and --system-map are of no use with --debuginfo dwarf")
     for path in (*options.symbols, *options.extra_symbols):
         check_symbol_file(path)
-    for path, what in ((options.btf, "a file with BTF"), (options.system_map, "a System.map")):
-        if path is not None:
-            open_regular(path, what).close()
+    for given, what in ((options.btf, "a file with BTF"), (options.system_map, "a System.map")):
+        if given is not None:
+            open_regular(given, what).close()
 
 
 def attach(prog: drgn.Program, options: TargetOptions, release: str) -> Attached:

@@ -22,21 +22,41 @@ HOST_PORT = re.compile(r"(?P<host>[^/.].*|):(?P<port>[0-9]{1,5})")
 OPTION = "-qmp unix:PATH,server=on,wait=off"
 
 
-def open_guest(prog: drgn.Program, address: str) -> None:
-    """Make the guest behind ``address`` the program's memory. TargetError: why not, and what to do."""
+def open_guest(address: str, platform: drgn.Platform | None, vmcoreinfo: bytes | None) -> drgn.Program:
+    """A program over the memory of the guest behind ``address``. TargetError: why not, and what to do.
+
+    ``platform`` and ``vmcoreinfo`` are what the user said of the guest, None where QEMU is to be asked.
+    """
+    prog = drgn.Program(platform)
     connection = connect(address)
     try:
         prog.set_qemu_qmp(connection.detach())
+        if vmcoreinfo is not None:
+            return _as_linux(prog, vmcoreinfo)
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.EAGAIN:
             raise _busy(address) from error
-        raise TargetError(f"--qemu {address}: {error}", hint="run with --log-level debug") from error
+        raise TargetError(f"--qemu {address}: {error}", hint="--log-level debug shows more") from error
     if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise TargetError(
             f"--qemu {address}: the guest does not say what kernel it runs (no VMCOREINFO)",
-            hint="run QEMU with -device vmcoreinfo and load the module qemu_fw_cfg in the guest, "
+            hint="run QEMU with -device vmcoreinfo, load qemu_fw_cfg in the guest and use its Unix socket, "
             "or give the kernel's VMCOREINFO text with --vmcoreinfo FILE",
         )
+    return prog
+
+
+def _as_linux(guest: drgn.Program, vmcoreinfo: bytes) -> drgn.Program:
+    """``guest`` as a Linux kernel: set_qemu_qmp (drgn 0.3) takes no notice of VMCOREINFO that it is given."""
+    prog = drgn.Program(guest.platform)
+
+    def read(address: int, count: int, offset: int, physical: bool) -> bytes:  # noqa: ARG001
+        data: bytes = guest.read(address, count, physical=True)
+        return data
+
+    prog.add_memory_segment(0, 0xFFFFFFFFFFFFFFFF, read, physical=True)
+    prog.set_linux_kernel_custom(vmcoreinfo, True)
+    return prog
 
 
 def connect(address: str) -> socket.socket:

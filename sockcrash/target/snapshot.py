@@ -33,7 +33,9 @@ def is_snapshot_file(path: str) -> bool:
             if compression_of(file.read(6)):
                 return True
             header = elf.read_header(file)
-            note = next((s for s in elf.segments(file, header) if s.type == PT_NOTE), None) if header else None
+            note = (
+                next((s for s in elf.segments(file, header) if s.type == PT_NOTE), None) if header else None
+            )
             if note is None:
                 return False
             file.seek(note.offset)

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Hold the scenario open; obey the lines `before FILE`, `after FILE` and `stop` on stdin.
-
-With `--many N`: N established TCP sockets instead.
-"""
+"""Hold the scenario open; obey the lines `before`, `after` and `write FILE` on stdin, answering each."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from . import crowd, netns, others, tcp, truth
+from . import chances, crowd, holders, netns, others, programs, sweep, tcp, truth
 from .registry import Registry
 
 TUNED = {
@@ -22,49 +20,64 @@ TUNED = {
     "ipv4/ip_default_ttl": "99", "ipv4/tcp_syn_retries": "3", "ipv4/tcp_fin_timeout": "30",
     "ipv4/tcp_notsent_lowat": "131072", "ipv4/tcp_reordering": "7", "ipv6/conf/all/hop_limit": "55",
     "ipv4/tcp_retries2": "9", "ipv4/tcp_slow_start_after_idle": "0", "ipv4/tcp_mtu_probing": "1",
+    "ipv4/ping_group_range": "0 2147483647",
 }  # fmt: skip
-PEER = {"ipv4/tcp_keepalive_time": "4321", "ipv4/tcp_rmem": "4096 200000 4000000", "ipv4/ip_default_ttl": "88"}
+PEER = {
+    "ipv4/tcp_early_retrans": "0",
+    "ipv4/tcp_keepalive_time": "4321",
+    "ipv4/tcp_rmem": "4096 200000 4000000",
+    "ipv4/ip_default_ttl": "88",
+}
 NAMES = ["init", "peer", "dead", "tuned"]
 
 
 def prepare(reg: Registry) -> None:
-    """Namespaces, links and all sockets."""
+    """Namespaces, links and all sockets; the short-lived ones last."""
     netns.add("peer", PEER)
     netns.add("dead", {})
     netns.add("tuned", TUNED)
     netns.link("init", "peer", "va", 1)
     netns.link("init", "dead", "vd", 2)
-    others.open_all(reg)
-    tcp.open_all(reg)
+    for step in (others.open_all, chances.open_all, tcp.open_lasting, holders.open_all, tcp.open_fleeting):
+        step(reg)
 
 
 def main() -> None:
     """The scenario's life."""
-    many = int(sys.argv[2]) if sys.argv[1:2] == ["--many"] else 0
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--many", type=int, default=0, help="that many established TCP sockets instead")
+    parser.add_argument("--programs", action="store_true", help="also nginx, redis-server, sshd and NFS")
+    args = parser.parse_args()
     reg = Registry()
-    names = ["init"]
-    if many:
-        crowd.open_all(many)
+    names = ["init"] if args.many else NAMES
+    answers = {} if args.many else sweep.run()
+    if args.programs:
+        programs.open_all(reg)
+    if args.many:
+        crowd.open_all(args.many)
     else:
-        names = NAMES
         prepare(reg)
     record: dict[str, Any] = {
         "schema": 1,
         "release": os.uname().release,
         "netns": [{"name": name, "inode": netns.inode_of(name)} for name in names],
+        "seed": chances.SEED,
+        "sweep": answers,
         "refused": reg.refused,
         "without_fd": reg.without_fd,
+        "holders": reg.holders,
+        "secrets": reg.secrets,
     }
-    print(f"READY, {many or len(reg.held)} sockets", flush=True)
+    print(f"READY, {args.many or len(reg.held)} sockets", flush=True)
     for line in sys.stdin:
         word, _, path = line.strip().partition(" ")
-        if word == "stop":
-            break
-        record[word] = truth.observe(reg, names, before=word == "before")
-        sockets = record[word].pop("sockets")
-        record.setdefault("sockets", sockets)
-        Path(path).write_text(json.dumps(record))
-        print("RECORDED", flush=True)
+        if word == "write":
+            Path(path).write_text(json.dumps(record))
+        else:
+            record[word] = truth.observe(reg, names, before=word == "before")
+            sockets = record[word].pop("sockets")
+            record.setdefault("sockets", sockets)
+        print("DONE", flush=True)
 
 
 main()

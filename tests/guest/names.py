@@ -118,7 +118,10 @@ def levels_of(family: int, kind: int, protocol: int) -> list[int]:
             levels += [SOL_UDPLITE] if protocol == SOL_UDPLITE else []
         else:
             levels += [SOL_RAW, IPPROTO_ICMPV6]
-    levels += {socket.AF_PACKET: [SOL_PACKET], socket.AF_NETLINK: [SOL_NETLINK], 44: [SOL_XDP], AF_VSOCK: [AF_VSOCK]}.get(
-        family, []
-    )
+    levels += {
+        socket.AF_PACKET: [SOL_PACKET],
+        socket.AF_NETLINK: [SOL_NETLINK],
+        44: [SOL_XDP],
+        AF_VSOCK: [AF_VSOCK],
+    }.get(family, [])
     return levels

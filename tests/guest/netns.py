@@ -67,7 +67,20 @@ def add(name: str, sysctls: dict[str, str]) -> None:
 
 def link(here: str, there: str, device: str, number: int) -> None:
     """A veth pair: 10.77.NUMBER.1 and fd77:NUMBER::1 in `here`, .2 and ::2 in `there`."""
-    ip("link", "add", device, "netns", here if here != INIT else "1", "type", "veth", "peer", "name", device, "netns", there)
+    ip(
+        "link",
+        "add",
+        device,
+        "netns",
+        here if here != INIT else "1",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        device,
+        "netns",
+        there,
+    )
     for netns, last in ((here, 1), (there, 2)):
         ip("addr", "add", f"10.77.{number}.{last}/24", "dev", device, netns=netns)
         ip("addr", "add", f"fd77:{number}::{last}/64", "dev", device, "nodad", netns=netns)
@@ -84,10 +97,23 @@ class Way:
     def set(self, whole: bool) -> None:
         """Deliver packets, or lose them all."""
         address = self.real if whole else LOST
-        ip("neigh", "replace", self.address, "lladdr", address, "dev", self.device, "nud", "permanent", netns=self.netns)
+        ip(
+            "neigh",
+            "replace",
+            self.address,
+            "lladdr",
+            address,
+            "dev",
+            self.device,
+            "nud",
+            "permanent",
+            netns=self.netns,
+        )
 
 
 def _mac(netns: str, device: str) -> str:
     where = [] if netns == INIT else ["-n", netns]
-    words = subprocess.run(["ip", *where, "-br", "link", "show", "dev", device], capture_output=True, text=True, check=True)
+    words = subprocess.run(
+        ["ip", *where, "-br", "link", "show", "dev", device], capture_output=True, text=True, check=True
+    )
     return words.stdout.split()[2]

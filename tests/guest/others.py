@@ -65,7 +65,11 @@ def _unix(reg: Registry) -> None:
     reg.keep("unix-client", socket.socket(socket.AF_UNIX)).connect(str(path))
     reg.keep("unix-child", server.accept()[0])
     reg.keep("unix-abstract", socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)).bind("\0sockcrash-test")
-    for kind, name in ((socket.SOCK_STREAM, "stream"), (socket.SOCK_DGRAM, "dgram"), (socket.SOCK_SEQPACKET, "seq")):
+    for kind, name in (
+        (socket.SOCK_STREAM, "stream"),
+        (socket.SOCK_DGRAM, "dgram"),
+        (socket.SOCK_SEQPACKET, "seq"),
+    ):
         one, two = socket.socketpair(socket.AF_UNIX, kind)
         reg.keep(f"unix-pair-{name}-a", one, INIT)
         reg.keep(f"unix-pair-{name}-b", two, INIT)

@@ -10,7 +10,7 @@ import struct
 def _sum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -22,9 +22,13 @@ def syn(source: tuple[str, int], target: tuple[str, int]) -> None:
     family = socket.AF_INET6 if v6 else socket.AF_INET
     here, there = (socket.inet_pton(family, address) for address in (source[0], target[0]))
     options = bytes((2, 4, 5, 180, 4, 2, 8, 10)) + struct.pack("!II", 1000, 0) + bytes((1, 3, 3, 7))
-    head = struct.pack("!HHIIBBHHH", source[1], target[1], 0x12345678, 0, (20 + len(options)) << 2, 2, 64240, 0, 0)
+    head = struct.pack(
+        "!HHIIBBHHH", source[1], target[1], 0x12345678, 0, (20 + len(options)) << 2, 2, 64240, 0, 0
+    )
     length = len(head) + len(options)
-    pseudo = here + there + (struct.pack("!IHBB", length, 0, 0, 6) if v6 else struct.pack("!BBH", 0, 6, length))
+    pseudo = (
+        here + there + (struct.pack("!IHBB", length, 0, 0, 6) if v6 else struct.pack("!BBH", 0, 6, length))
+    )
     check = _sum(pseudo + head + options)
     segment = head[:16] + struct.pack("!H", check) + head[18:] + options
     if v6:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -13,20 +14,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import netns
-from .names import OPTIONS, STATES, UNSAFE, levels_of
+from .names import OPTIONS, SOL_TLS, STATES, UNSAFE, levels_of
+from .registry import borrowed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .registry import Held, Registry
 
-NUMBERS = range(1, 128)
+NUMBERS = range(128)
 BUFFER = 8192
+TLS_INFO = 4  # version and cipher only
 ABSENT = {errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 SS_CLOSE = (("ss", "-tanieOm"), ("ss", "-tanieOmH"))  # nearest to the point of the dump
 SS_FAR = (
     ("ss", "-Maein"), ("ss", "-uaneOm"), ("ss", "-waneOm"), ("ss", "-xaneOm"), ("ss", "-0aneOm"),
     ("ss", "-f", "netlink", "-ane"), ("ss", "-f", "vsock", "-ane"), ("ss", "-tanpe"), ("ss", "-s"),
 )  # fmt: skip
-FILES = ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "unix", "packet", "netlink", "sockstat", "sockstat6", "netstat", "snmp", "snmp6")
+FILES = (
+    "tcp",
+    "tcp6",
+    "udp",
+    "udp6",
+    "raw",
+    "raw6",
+    "unix",
+    "packet",
+    "netlink",
+    "sockstat",
+    "sockstat6",
+    "netstat",
+    "snmp",
+    "snmp6",
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _buffer = ctypes.create_string_buffer(BUFFER)
@@ -34,8 +54,9 @@ _length = ctypes.c_uint()
 
 
 def getsockopt(fd: int, level: int, number: int) -> bytes | int:
-    """The bytes that the kernel copies out with a large buffer, or the errno."""
-    _length.value = BUFFER
+    """The bytes that the kernel copies out with a large buffer (TLS: without the keys), or the errno."""
+    _length.value = TLS_INFO if level == SOL_TLS else BUFFER
+    ctypes.memset(_buffer, 0, 256)
     if _libc.getsockopt(fd, level, number, _buffer, ctypes.byref(_length)):
         return ctypes.get_errno()
     return _buffer.raw[: _length.value]
@@ -61,7 +82,11 @@ def options(sock: socket.socket) -> dict[str, dict[str, Any]]:
 def _name(value: Any) -> Any:
     """A socket name as JSON: lists for tuples, text for bytes."""
     if isinstance(value, bytes):
-        return "@" + value[1:].decode("utf-8", "replace") if value[:1] == b"\0" else value.decode("utf-8", "replace")
+        return (
+            "@" + value[1:].decode("utf-8", "replace")
+            if value[:1] == b"\0"
+            else value.decode("utf-8", "replace")
+        )
     return [_name(part) for part in value] if isinstance(value, tuple) else value
 
 
@@ -72,9 +97,24 @@ def _ask(call: Any) -> Any:
         return None
 
 
-def describe(held: Held) -> dict[str, Any]:
+@contextlib.contextmanager
+def _at_hand(held: Held) -> Iterator[socket.socket]:
+    """The socket itself, or for the length of a block a duplicate of a program's."""
+    if held.owner:
+        with borrowed(*held.owner) as sock:
+            yield sock
+    else:
+        yield held.socket
+
+
+def _describe(held: Held) -> dict[str, Any]:
     """Who a socket is."""
-    sock = held.socket
+    with _at_hand(held) as sock:
+        return _identity(held, sock)
+
+
+def _identity(held: Held, sock: socket.socket) -> dict[str, Any]:
+    pid, fd = held.owner or (os.getpid(), sock.fileno())
     cookie = getsockopt(sock.fileno(), *OPTIONS["SO_COOKIE"])
     state = None
     if sock.type == socket.SOCK_STREAM and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -82,14 +122,14 @@ def describe(held: Held) -> dict[str, Any]:
         state = STATES[info[0]] if isinstance(info, bytes) and info else None
     return {
         "label": held.label,
-        "pid": os.getpid(),
-        "fd": sock.fileno(),
+        "pid": pid,
+        "fd": fd,
         "family": int(sock.family),
         "type": int(sock.type),
         "protocol": sock.proto,
         "inode": os.fstat(sock.fileno()).st_ino,
         "cookie": int.from_bytes(cookie, "little") if isinstance(cookie, bytes) else None,
-        "netns": netns.inode_of(held.netns),
+        "netns": held.netns,
         "local": _ask(sock.getsockname),
         "peer": _ask(sock.getpeername),
         "state": state,
@@ -102,10 +142,10 @@ def _command(argv: tuple[str, ...], where: str) -> dict[str, Any]:
     start = time.monotonic()
     done = subprocess.run(["nsenter", f"--net={netns.path_of(where)}", *argv], capture_output=True, text=True)
     end = time.monotonic()
+    text = "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
     return {
-        "netns": netns.inode_of(where), "argv": list(argv), "rc": done.returncode, "start": start,
-        "end": end,
-        "stdout": "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines()), "stderr": done.stderr,
+        "netns": netns.inode_of(where), "argv": list(argv), "rc": done.returncode, "start": start, "end": end,
+        "stdout": text, "stderr": done.stderr,
     }  # fmt: skip
 
 
@@ -116,20 +156,27 @@ def _file(name: str, where: str) -> dict[str, Any]:
             text = Path("/proc/thread-self/net", name).read_text()
         except OSError:
             text = None
-        return {"netns": netns.inode_of(where), "path": name, "start": start, "end": time.monotonic(), "text": text}
+        return {
+            "netns": netns.inode_of(where),
+            "path": name,
+            "start": start,
+            "end": time.monotonic(),
+            "text": text,
+        }
 
 
-def _stamped(call: Any) -> dict[str, Any]:
+def _answers(held: Held) -> dict[str, Any]:
     start = time.monotonic()
-    value = call()
+    with _at_hand(held) as sock:
+        value = options(sock)
     return {"start": start, "end": time.monotonic(), "value": value}
 
 
 def observe(reg: Registry, names: list[str], before: bool) -> dict[str, Any]:
     """Everything the kernel says now; `ss` for TCP last before the point of the dump, first after it."""
-    steps = [
-        ("options", lambda: {label: _stamped(lambda h=held: options(h.socket)) for label, held in reg.held.items()}),
-        ("sockets", lambda: [describe(held) for held in reg.held.values()]),
+    steps: list[tuple[str, Callable[[], Any]]] = [
+        ("options", lambda: {label: _answers(held) for label, held in reg.held.items()}),
+        ("sockets", lambda: [_describe(held) for held in reg.held.values()]),
         ("files", lambda: [_file(name, where) for where in names for name in FILES]),
         ("far", lambda: [_command(argv, where) for where in names for argv in SS_FAR]),
         ("close", lambda: [_command(argv, where) for where in names for argv in SS_CLOSE]),

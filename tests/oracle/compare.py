@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
-
-from oracle.ours import NOT_SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,20 +67,44 @@ class Compared:
 
 
 def compare(
-    who: str, ours: Mapping[str, str | None], before: Sample, after: Sample, at: Window, ages: frozenset[str] = AGES
+    who: str,
+    ours: Mapping[str, str | None],
+    before: Sample,
+    after: Sample,
+    at: Window,
+    ages: frozenset[str] = AGES,
+    flickering: frozenset[str] = frozenset(),
+    skipped: Mapping[str, str] = {},
 ) -> list[Compared]:
-    """Every key that any of the three has. ``at``: when our memory was read."""
+    """Every key that any of the three has. ``at``: when our memory was read.
+
+    Keys that are ``flickering`` may differ from two equal looks if the socket was at work between them; ``skipped``
+    says why a key is not compared.
+    """
     names = dict.fromkeys([*before.keys, *after.keys, *ours])
-    return [_one(who, name, ours, before, after, at, ages) for name in names]
+    found = [
+        Compared(who, name, Verdict.SKIPPED, ours.get(name), before.keys.get(name), after.keys.get(name), skipped[name])
+        if name in skipped
+        else _one(who, name, ours, before, after, at, ages)
+        for name in names
+    ]
+    if not any(one.verdict is Verdict.MOVED for one in found):
+        return found
+    return [
+        replace(one, verdict=Verdict.SKIPPED, why="went and came back between two looks")
+        if one.key in flickering and one.verdict is Verdict.WRONG
+        else one
+        for one in found
+    ]
 
 
 def _one(
     who: str, name: str, ours: Mapping[str, str | None], before: Sample, after: Sample, at: Window, ages: frozenset[str]
 ) -> Compared:
     mine, early, late = ours.get(name), before.keys.get(name), after.keys.get(name)
-    if name in NOT_SHOWN:
-        return Compared(who, name, Verdict.SKIPPED, mine, early, late, NOT_SHOWN[name])
-    if name in ages and name in ours and mine is None:
+    if mine == early == late == "0":
+        verdict = Verdict.EQUAL
+    elif name in ages and name in ours and mine is None:
         verdict = Verdict.AGED if _never(early, before.when) and _never(late, after.when) else Verdict.WRONG
     elif name in ages:
         verdict = _aged(int(mine or 0), int(early or 0), int(late or 0), before.when, after.when, at)
@@ -125,7 +147,8 @@ def _aged(mine: int, early: int, late: int, before: Window, after: Window, at: W
     if fits_before and fits_after:
         return Verdict.AGED
     happened_again = late - early < after.start - before.end - SLACK
-    return Verdict.MOVED if happened_again and (fits_before or fits_after) else Verdict.WRONG
+    since_before = mine <= at.end - before.start + SLACK
+    return Verdict.MOVED if happened_again and (fits_before or fits_after or since_before) else Verdict.WRONG
 
 
 def _timer(

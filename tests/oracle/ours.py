@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("NOT_SHOWN", "as_ss", "left_as_ss")
+__all__ = ("as_ss", "left_as_ss", "not_compared")
 
 Record = dict[str, Any]
 
+_PRIVATE_RTT = {"send": "ss takes the RTT of the algorithm's private area"}
+# Of these the kernel gives INET_DIAG_VEGASINFO.
+_OWN_RTT = frozenset({"vegas", "westwood", "illinois", "nv", "yeah"})
 # What ss takes from places that no record has: printed by name, and counted as not compared.
-NOT_SHOWN = {
+_NOT_SHOWN = {
     "dctcp": "private area of a congestion control",
     "bbr": "private area of a congestion control",
+    "md5keys": "keys are never shown",
+    "version": "context of kTLS",
+    "cipher": "context of kTLS",
     "rxconf": "context of kTLS",
     "txconf": "context of kTLS",
     "flags": "context of an MPTCP subflow",
@@ -85,6 +91,11 @@ RUNNING = (
 )
 NO_RTO = 3_000_000  # µs: ss takes it for "none"
 SSTHRESH_SHOWN = 0xFFFF
+
+
+def not_compared(record: Record) -> dict[str, str]:
+    """Keys of ss that this record can't answer for, and why."""
+    return _NOT_SHOWN | (_PRIVATE_RTT if record.get("tcp", {}).get("congestion") in _OWN_RTT else {})
 
 
 def as_ss(record: Record) -> dict[str, str | None]:

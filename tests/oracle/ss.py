@@ -21,9 +21,11 @@ KEYS = frozenset(
         "lastack", "delivered", "delivered_ce", "busy", "rwnd_limited", "sndbuf_limited", "unacked", "retrans", "lost",
         "sacked", "dsack_dups", "fackets", "reordering", "reord_seen", "rcv_rtt", "rcv_space", "rcv_ssthresh", "notsent",
         "minrtt", "rcv_ooopack", "snd_wnd", "rcv_wnd", "rehash", "backlog", "flags", "token", "seq", "sfseq", "ssnoff",
-        "maplen", "total_rto", "total_rto_recoveries", "total_rto_time", "tcp_usec_ts",
+        "maplen", "md5keys", "total_rto", "total_rto_recoveries", "total_rto_time", "tcp_usec_ts",
     }
 )  # fmt: skip
+HEADER = re.compile(r"State +Recv-Q +Send-Q ")
+LINE = re.compile(r"(?:ESTAB|(?:SYN|FIN|TIME|CLOSE|LAST)-[A-Z0-9-]+|LISTEN|CLOSING|UNCONN) +\d+ +\d+ +\S+ +\S+ ")
 SHUTDOWN = re.compile(r"[<-]-[>-]")
 ULP = "tcp-ulp-"
 
@@ -50,11 +52,18 @@ class Line:
 
 def parse(text: str) -> list[Line]:
     """All lines of an output, with a header or without."""
-    return [parse_line(line) for line in text.splitlines() if line.strip() and not line.startswith("State ")]
+    return [parse_line(line) for line in text.splitlines() if line.strip() and not HEADER.search(line)]
 
 
 def parse_line(text: str) -> Line:
-    """One line; UnknownKeyError names what is not known."""
+    """One line; UnknownKeyError names what is not known.
+
+    What stands before the state is no part of it: this ss prints MD5 keys past its own buffer, ahead of everything.
+    """
+    found = LINE.search(text)
+    if not found:
+        raise UnknownKeyError(f"no state in: {text}")
+    text = text[found.start() :]
     state, received, queued, local, peer, *words = text.split()
     keys = {"state": state, "Recv-Q": received, "Send-Q": queued, "local": local, "peer": peer}
     rest = iter(words)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from drgn import Program
 
-__all__ = ("AGES", "as_tcp_info", "decoded", "members")
+__all__ = ("AGES", "FLICKERING", "as_tcp_info", "decoded", "members")
 
 Record = dict[str, Any]
 STATES = (
@@ -21,6 +21,8 @@ STATES = (
     "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV",
 )  # fmt: skip
 AGES = frozenset({"tcpi_last_data_sent", "tcpi_last_data_recv", "tcpi_last_ack_recv"})
+# While a segment is sent again and again these go up and come back: equal before and after need not be equal between.
+FLICKERING = frozenset({"tcpi_retrans", "tcpi_lost", "tcpi_unacked", "tcpi_sacked", "tcpi_ca_state"})
 OPTIONS = {"ts": 1, "sack": 2, "wscale": 4, "ecn": 8, "ecnseen": 16, "fastopen": 32}
 USEC_TS, TFO_CHILD = 64, 128
 # ecn_flags & TCP_ECN_MODE_ANY: tcpi_ecn_mode

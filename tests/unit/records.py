@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.decode.tcp import COMPUTED_NAMES
 from sockcrash.kernel.fields import SOCK
 from sockcrash.kernel.fields_tcp import REQUEST, TCP, TIMEWAIT
-from sockcrash.kernel.layout import Group
 from sockcrash.model import Absent, Endpoint, Owner, Reason, Section, SocketRecord, Timer
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.layout import Group
 
 NOT_IN_KERNEL = Absent(Reason.NOT_IN_KERNEL)
 UNREADABLE = Absent(Reason.UNREADABLE, "0xffff888000001000")

@@ -15,7 +15,9 @@ BIG = PlatformFlags.IS_64_BIT
 class Synthetic:
     """A kernel with HZ, ``jiffies`` and a monotonic clock, and whatever a test adds to it."""
 
-    def __init__(self, *, big_endian: bool = False, hz: int = 250, jiffies: int = 0, mono_ns: int = 0) -> None:
+    def __init__(
+        self, *, big_endian: bool = False, hz: int = 250, jiffies: int = 0, mono_ns: int = 0
+    ) -> None:
         architecture = Architecture.PPC64 if big_endian else Architecture.X86_64
         self.order = "big" if big_endian else "little"
         self.prog = Program(Platform(architecture, BIG if big_endian else LITTLE))
@@ -25,8 +27,12 @@ class Synthetic:
         self.prog.register_object_finder("synthetic", self._find_object, enable_index=0)
         self._add_clock(hz, jiffies, mono_ns)
 
-    def _find_type(self, _prog: Program, kinds: drgn.TypeKindSet, name: str, _file: str | None) -> Type | None:
-        return next((type_ for (kind, tag), type_ in self.types.items() if kind in kinds and tag == name), None)
+    def _find_type(
+        self, _prog: Program, kinds: drgn.TypeKindSet, name: str, _file: str | None
+    ) -> Type | None:
+        return next(
+            (type_ for (kind, tag), type_ in self.types.items() if kind in kinds and tag == name), None
+        )
 
     def _find_object(self, _prog: Program, name: str, *_: object) -> Object | None:
         return self.objects.get(name)

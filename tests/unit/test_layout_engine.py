@@ -7,13 +7,13 @@ import drgn
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import Synthetic
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, MemberError, Place, bind, resolve
 from sockcrash.kernel.registry import GROUPS
 from sockcrash.kernel.units import EXPRESSIONS
 from sockcrash.model import Absent, Reason, Section
+from synthetic import Synthetic
 
 BASE = 0xFFFF888000001000
 BOTH_ORDERS = pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
@@ -75,7 +75,11 @@ def test_arrays_and_their_elements(big_endian: bool) -> None:
     made = Synthetic(big_endian=big_endian)
     pair = made.struct("pair", 8, (made.int(4), "t", 0), (made.int(4), "v", 32))
     made.struct(
-        "holder", 48, (made.array(made.int(4), 3), "list", 0), (made.char(8), "name", 96), (made.array(pair, 3), "s", 160)
+        "holder",
+        48,
+        (made.array(made.int(4), 3), "list", 0),
+        (made.char(8), "name", 96),
+        (made.array(pair, 3), "s", 160),
     )
     made.memory(BASE, bytes(range(12)) + b"cubic\0\xff\xfe" + bytes(range(50, 78)))
 
@@ -97,10 +101,16 @@ def test_arrays_and_their_elements(big_endian: bool) -> None:
 def test_typedefs_enums_and_pointers_are_numbers() -> None:
     made = Synthetic()
     state = made.prog.enum_type(
-        "state", made.int(4, signed=True), [drgn.TypeEnumerator("NEGATIVE", -2), drgn.TypeEnumerator("ONE", 1)]
+        "state",
+        made.int(4, signed=True),
+        [drgn.TypeEnumerator("NEGATIVE", -2), drgn.TypeEnumerator("ONE", 1)],
     )
     made.struct(
-        "mixed", 24, (state, "e", 0), (made.typedef("__be32", made.int(4)), "t", 32), (made.pointer(made.int(4)), "p", 64)
+        "mixed",
+        24,
+        (state, "e", 0),
+        (made.typedef("__be32", made.int(4)), "t", 32),
+        (made.pointer(made.int(4)), "p", 64),
     )
     made.memory(BASE, made.pack(0xFFFFFFFE, 4) + made.pack(7, 4) + made.pack(0xFFFF888012345678) + bytes(8))
 
@@ -124,39 +134,69 @@ def test_members_that_overlap_are_all_read() -> None:
 # ---- bit-fields
 
 
+Placed = tuple[int, bool, int, int]  # size of its type, signed, bit offset, bits
+
+
 @st.composite
-def bit_fields(draw: st.DrawFn) -> list[tuple[int, bool, int, int]]:
-    """Bit-fields as a C compiler lays them out: (size of the type, signed, bit offset, bits)."""
-    laid_out, bit = [], 0
+def bit_fields(draw: st.DrawFn, *, packed: bool) -> list[Placed]:
+    """Bit-fields as a C compiler lays them out; ``packed``: across the borders of their types, too."""
+    laid_out: list[Placed] = []
+    bit = 0
     for _ in range(draw(st.integers(1, 12))):
         size = draw(st.sampled_from([1, 2, 4, 8]))
-        bits = draw(st.integers(1, size * 8))
-        if bit // (size * 8) != (bit + bits - 1) // (size * 8):
+        bits = draw(st.integers(1, min(size * 8, 56) if packed else size * 8))
+        if not packed and bit // (size * 8) != (bit + bits - 1) // (size * 8):
             bit += -bit % (size * 8)
         laid_out.append((size, draw(st.booleans()), bit, bits))
         bit += bits
     return laid_out
 
 
+def bit_field_values(
+    big_endian: bool, fields: list[Placed], size: int, content: bytes
+) -> tuple[object, object]:
+    """A struct's bit-fields by a reader and by drgn."""
+    made = Synthetic(big_endian=big_endian)
+    members = [
+        (made.int(n, signed=signed), f"b{i}", at, bits) for i, (n, signed, at, bits) in enumerate(fields)
+    ]
+    made.struct("bits", size, *members)
+    made.memory(BASE, content)
+    names = [name for _, name, *_ in members]
+    section = sections(made, *(row(name, "struct bits") for name in names))
+    return dict(section), {name: by_drgn(made, "struct bits", name) for name in names}
+
+
 @BOTH_ORDERS
 @settings(deadline=None)
-@given(fields=bit_fields(), data=st.data())
+@given(fields=bit_fields(packed=False), data=st.data())
 def test_any_bit_fields_read_as_drgn_reads_them(
-    big_endian: bool, fields: list[tuple[int, bool, int, int]], data: st.DataObject
+    big_endian: bool, fields: list[Placed], data: st.DataObject
 ) -> None:
-    made = Synthetic(big_endian=big_endian)
+    """The memory ends where the struct ends: a reader that reads on would fault."""
     align = max(size for size, *_ in fields)
     size = -(-(fields[-1][2] + fields[-1][3]) // (align * 8)) * align
-    made.struct(
-        "bits", size, *((made.int(n, signed=s), f"b{i}", at, bits) for i, (n, s, at, bits) in enumerate(fields))
+
+    ours, drgns = bit_field_values(
+        big_endian, fields, size, data.draw(st.binary(min_size=size, max_size=size))
     )
-    made.memory(BASE, data.draw(st.binary(min_size=size, max_size=size)))
-    names = [f"b{i}" for i in range(len(fields))]
 
-    # The memory ends where the struct ends: a reader that reads on would fault.
-    section = sections(made, *(row(name, "struct bits") for name in names))
+    assert ours == drgns
 
-    assert dict(section) == {name: by_drgn(made, "struct bits", name) for name in names}
+
+@BOTH_ORDERS
+@settings(deadline=None)
+@given(fields=bit_fields(packed=True), data=st.data())
+def test_bit_fields_of_packed_structs_too(
+    big_endian: bool, fields: list[Placed], data: st.DataObject
+) -> None:
+    size = (fields[-1][2] + fields[-1][3]) // 8 + 9
+
+    ours, drgns = bit_field_values(
+        big_endian, fields, size, data.draw(st.binary(min_size=size, max_size=size))
+    )
+
+    assert ours == drgns
 
 
 @BOTH_ORDERS
@@ -218,7 +258,9 @@ def test_two_pointers_one_after_the_other() -> None:
     made.memory(BASE + 0x1000, made.pack(1) + made.pack(BASE + 0x2000))
     made.memory(BASE + 0x2000, made.pack(99))
 
-    section = sections(made, row("deep", "struct root", "middle->leaf->value"), row("x", "struct root", "middle->x"))
+    section = sections(
+        made, row("deep", "struct root", "middle->leaf->value"), row("x", "struct root", "middle->x")
+    )
 
     assert dict(section) == {"deep": 99, "x": 1}
 
@@ -227,7 +269,9 @@ def test_null_is_not_applicable_and_costs_only_what_lies_behind_it() -> None:
     made = Synthetic()
     pointing(made, target=0)
 
-    section = sections(made, row("own", "struct sk"), row("raw", "struct sk", "ops->name", to="name", by="text"))
+    section = sections(
+        made, row("own", "struct sk"), row("raw", "struct sk", "ops->name", to="name", by="text")
+    )
 
     assert section["own"] == 5
     assert section["raw"] == section["name"] == Absent(Reason.NOT_APPLICABLE, "NULL pointer")
@@ -269,7 +313,9 @@ def test_a_shared_pointee_is_read_once() -> None:
 def test_container_of_leads_from_a_member_to_what_lies_beside_it() -> None:
     made = Synthetic()
     socket = made.struct("socket", 8, (made.int(8), "state", 0))
-    made.struct("socket_alloc", 32, (made.int(8), "before", 0), (socket, "socket", 64), (made.int(8), "ino", 192))
+    made.struct(
+        "socket_alloc", 32, (made.int(8), "before", 0), (socket, "socket", 64), (made.int(8), "ino", 192)
+    )
     made.struct("sk", 8, (made.pointer(socket), "sk_socket", 0))
     made.memory(BASE, made.pack(BASE + 0x1008))
     made.memory(BASE + 0x1000, made.pack(11) + made.pack(22) + made.pack(33) + made.pack(44))
@@ -326,7 +372,9 @@ def test_an_absent_row_is_absent_in_every_record_and_its_conversions_too() -> No
     made.struct("sk", 8, (made.int(8), "here", 0))
     made.memory(BASE, made.pack(1))
 
-    section = sections(made, row("here", "struct sk"), row("gone", "struct sk", to="gone_ms", by="jiffies_ms"))
+    section = sections(
+        made, row("here", "struct sk"), row("gone", "struct sk", to="gone_ms", by="jiffies_ms")
+    )
 
     assert section["here"] == 1
     assert section["gone"] == section["gone_ms"] == Absent(Reason.NOT_IN_KERNEL)
@@ -346,7 +394,9 @@ def test_two_rows_of_one_name_are_refused() -> None:
     made.struct("sk", 8, (made.int(8), "a", 0))
 
     with pytest.raises(ValueError, match="two rows"):
-        made.kernel().reader(Group("test", (row("a", "struct sk"), row("b", "struct sk", "a", to="a", by="shr3"))))
+        made.kernel().reader(
+            Group("test", (row("a", "struct sk"), row("b", "struct sk", "a", to="a", by="shr3")))
+        )
 
 
 def test_groups_that_start_together_are_one_read() -> None:
@@ -432,7 +482,9 @@ def test_what_lies_in_a_hole_is_unreadable_and_the_rest_is_there() -> None:
 
 def test_exact_reads_touch_nothing_but_the_bound_members() -> None:
     made = Synthetic()
-    made.struct("task", 64, (made.int(8), "a", 0), (made.int(8), "stack_canary", 256), (made.int(4), "b", 448))
+    made.struct(
+        "task", 64, (made.int(8), "a", 0), (made.int(8), "stack_canary", 256), (made.int(4), "b", 448)
+    )
     made.memory(BASE, made.pack(1) + bytes(24) + b"CANARY!!" + bytes(16) + made.pack(2, 4) + bytes(4))
     kernel = made.kernel()
     kernel.exact = True
@@ -444,7 +496,9 @@ def test_exact_reads_touch_nothing_but_the_bound_members() -> None:
         return through(address, size)
 
     kernel.read = noting
-    (section,) = kernel.reader(Group("test", (row("a", "struct task"), row("b", "struct task")))).sections(BASE)
+    (section,) = kernel.reader(Group("test", (row("a", "struct task"), row("b", "struct task")))).sections(
+        BASE
+    )
 
     assert dict(section) == {"a": 1, "b": 2}
     assert touched == {*range(BASE, BASE + 8), *range(BASE + 56, BASE + 60)}

@@ -9,8 +9,17 @@ import json
 import pickle
 
 import pytest
-from records import ADDRESS, NOT_IN_KERNEL, UNREADABLE, request_record, sock_section, tcp_record, tcp_section, timewait_record
 
+from records import (
+    ADDRESS,
+    NOT_IN_KERNEL,
+    UNREADABLE,
+    request_record,
+    sock_section,
+    tcp_record,
+    tcp_section,
+    timewait_record,
+)
 from sockcrash.model import Absent, Owner, Reason
 from sockcrash.render.json import dumps, fields_object, record_object
 from sockcrash.render.stream import objects
@@ -24,11 +33,15 @@ def test_addresses_and_cookies_are_hexadecimal_text_and_the_rest_is_numbers() ->
     assert written["cookie"] == "0x1001"
     assert written["inode"] == 11138
     assert written["local"] == {"address": "127.0.0.1", "port": 41000}
-    assert record_object(request_record())["owners"] == [{"kind": "request", "listener": "0xffff888012345678"}]
+    assert record_object(request_record())["owners"] == [
+        {"kind": "request", "listener": "0xffff888012345678"}
+    ]
 
 
 def test_an_absent_value_is_null_and_its_reason_stands_in_absent() -> None:
-    record = tcp_record(cookie=Absent(Reason.NOT_ASSIGNED, "nobody asked"), tcp=tcp_section(snd_nxt=NOT_IN_KERNEL))
+    record = tcp_record(
+        cookie=Absent(Reason.NOT_ASSIGNED, "nobody asked"), tcp=tcp_section(snd_nxt=NOT_IN_KERNEL)
+    )
 
     written = record_object(record)
 
@@ -107,7 +120,9 @@ def test_csv_is_read_back_as_it_was() -> None:
 
 
 def test_a_table_aligns_escapes_and_says_why_something_is_absent() -> None:
-    (table,) = rows(("address", "name"), [fields_row(tcp_record(), {"name": "\x1b[2J"}), ("0x1", UNREADABLE)], "table")
+    (table,) = rows(
+        ("address", "name"), [fields_row(tcp_record(), {"name": "\x1b[2J"}), ("0x1", UNREADABLE)], "table"
+    )
 
     lines = table.splitlines()
     assert len(lines) == 4

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from records import (
     ADDRESS,
     NOT_IN_KERNEL,
@@ -19,7 +20,6 @@ from records import (
     timer,
     timewait_record,
 )
-
 from sockcrash.model import Absent, Endpoint, Owner, Reason, Section
 from sockcrash.render.crash import fields_crash, members, record_crash, whole
 from sockcrash.render.escape import printable
@@ -61,7 +61,8 @@ def test_microseconds(value: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(0, "0 B/s"), (999, "999 B/s"), (1_000, "1.0 kB/s"), (2_300_000, "2.3 MB/s"), (10**13, "10000.0 GB/s")]
+    ("value", "expected"),
+    [(0, "0 B/s"), (999, "999 B/s"), (1_000, "1.0 kB/s"), (2_300_000, "2.3 MB/s"), (10**13, "10000.0 GB/s")],
 )
 def test_rate(value: int, expected: str) -> None:
     assert rate(value) == expected
@@ -77,7 +78,12 @@ def test_counts_and_ends() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words_and_none_looks_like_a_value(reason: Reason) -> None:
-    for shown in (show(Absent(reason)), milliseconds(Absent(reason)), rate(Absent(reason)), count(Absent(reason), "x")):
+    for shown in (
+        show(Absent(reason)),
+        milliseconds(Absent(reason)),
+        rate(Absent(reason)),
+        count(Absent(reason), "x"),
+    ):
         assert shown.startswith("(")
         assert shown.endswith(")")
 
@@ -119,14 +125,19 @@ def test_unproved_and_torn_records_say_so() -> None:
 def test_windows_queues_and_timers_are_shown() -> None:
     text = record_text(
         tcp_record(
-            tcp=tcp_section(unacked_bytes=3000, packets_out=3, lost_out=1, notsent_bytes=50, snd_wnd=64128, rto_ms=1600),
+            tcp=tcp_section(
+                unacked_bytes=3000, packets_out=3, lost_out=1, notsent_bytes=50, snd_wnd=64128, rto_ms=1600
+            ),
             timers=(timer("retransmit", 1_600), timer("keepalive"), timer("delayed-ack", -5)),
         )
     )
 
     assert "in flight 3000 bytes in 3 segments (SACKed 0, lost 1, retransmitted 0), unsent 50 bytes" in text
     assert "RTO 1.6 s" in line(text, "time")
-    assert line(text, "timers").split(maxsplit=1)[1] == "retransmission (RTO) in 1.6 s, delayed-ack overdue by 5 ms"
+    assert (
+        line(text, "timers").split(maxsplit=1)[1]
+        == "retransmission (RTO) in 1.6 s, delayed-ack overdue by 5 ms"
+    )
     assert "keepalive" not in text
 
 
@@ -135,7 +146,9 @@ def test_no_timer_runs() -> None:
 
 
 def test_settings_are_read_bit_by_bit() -> None:
-    nodelay, cork = (line(record_text(tcp_record(tcp=tcp_section(nonagle=bit))), "settings") for bit in (1, 2))
+    nodelay, cork = (
+        line(record_text(tcp_record(tcp=tcp_section(nonagle=bit))), "settings") for bit in (1, 2)
+    )
 
     assert "TCP_NODELAY on, TCP_CORK off" in nodelay
     assert "TCP_NODELAY off, TCP_CORK on" in cork
@@ -143,7 +156,9 @@ def test_settings_are_read_bit_by_bit() -> None:
 
 def test_buffers_that_an_application_set_are_marked() -> None:
     def memory(locks: int) -> str:
-        return line(record_text(tcp_record(sock=sock_section(sk_rcvbuf=8, sk_sndbuf=9, sk_userlocks=locks))), "memory")
+        return line(
+            record_text(tcp_record(sock=sock_section(sk_rcvbuf=8, sk_sndbuf=9, sk_userlocks=locks))), "memory"
+        )
 
     assert "of 8," in memory(0)
     assert "of 8 (set by the application)" in memory(2)
@@ -177,7 +192,19 @@ def test_a_record_with_nothing_in_it_is_still_shown(why: Absent) -> None:
     """Every value of every section absent: no renderer may compute with one."""
     gone = {name: number for number, name in enumerate(SOCK_NAMES)}
     gone_tcp = {name: number for number, name in enumerate(TCP_NAMES)}
-    fields = ("family", "type", "protocol", "state", "local", "peer", "inode", "cookie", "netns", "uid", "cgroup")
+    fields = (
+        "family",
+        "type",
+        "protocol",
+        "state",
+        "local",
+        "peer",
+        "inode",
+        "cookie",
+        "netns",
+        "uid",
+        "cgroup",
+    )
     record = tcp_record(
         **dict.fromkeys((*fields, "ifindex", "device", "mark", "owners"), why),
         sock=Section(gone, (why,) * len(gone)),
@@ -207,7 +234,11 @@ def test_one_screen() -> None:
         ({"icsk_retransmits": 4, "unacked_bytes": 3000}, {}, "Retransmitting: 4 time-outs in a row"),
         ({"nonagle": 2, "notsent_bytes": 5}, {}, "Corked: 5 bytes wait"),
         ({"receive_queue_bytes": 7}, {}, "The application has not read 7 bytes."),
-        ({"receive_queue_bytes": 7, "receive_window_bytes": 0}, {}, "7 bytes and the window offered is closed."),
+        (
+            {"receive_queue_bytes": 7, "receive_window_bytes": 0},
+            {},
+            "7 bytes and the window offered is closed.",
+        ),
         ({"unacked_bytes": 10}, {}, "10 bytes in flight"),
         ({}, {"state": "CLOSE_WAIT"}, "The peer has closed; the application has not."),
         ({"icsk_retransmits": 2}, {"state": "SYN_SENT"}, "Connecting: 2 SYNs went unanswered"),
@@ -230,7 +261,12 @@ def test_the_story_says_when_the_kernel_acts() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [tcp_record(state="LISTEN"), tcp_record(state="CLOSE"), timewait_record(), tcp_record(tcp=tcp_section(snd_wnd=UNREADABLE))],
+    [
+        tcp_record(state="LISTEN"),
+        tcp_record(state="CLOSE"),
+        timewait_record(),
+        tcp_record(tcp=tcp_section(snd_wnd=UNREADABLE)),
+    ],
 )
 def test_no_story_where_nothing_can_be_said(record: object) -> None:
     assert list(story(record)) == []  # type: ignore[arg-type]
@@ -252,7 +288,9 @@ def test_members_as_crash_prints_them() -> None:
 def test_fields_of_a_socket_as_crash_and_as_text() -> None:
     values = {"snd_cwnd": 10, "gone": NOT_IN_KERNEL}
 
-    assert fields_crash(tcp_record(), values) == f"{ADDRESS:x}\n  snd_cwnd = 10,\n  gone = (not in this kernel),"
+    assert (
+        fields_crash(tcp_record(), values) == f"{ADDRESS:x}\n  snd_cwnd = 10,\n  gone = (not in this kernel),"
+    )
     assert fields_text(tcp_record(), values).splitlines()[1:] == [
         "  snd_cwnd = 10",
         "  gone     = (not in this kernel)",

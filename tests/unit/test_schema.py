@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+
 from records import (
     NOT_IN_KERNEL,
     SOCK_NAMES,
@@ -22,7 +23,6 @@ from records import (
     tcp_section,
     timewait_record,
 )
-
 from sockcrash.kernel.fields_tcp import REQUEST, TIMEWAIT
 from sockcrash.kernel.registry import LayoutRow
 from sockcrash.kernel.sockets import KINDS
@@ -43,7 +43,9 @@ RECORDS = {
     "tcp": tcp_record(),
     "unreadable": tcp_record(
         **dict.fromkeys(("family", "state", "local", "inode", "cookie", "owners", "cgroup"), UNREADABLE),
-        tcp=tcp_section(snd_nxt=UNREADABLE, negotiated=UNREADABLE, chrono_stat=UNREADABLE, congestion=UNREADABLE),
+        tcp=tcp_section(
+            snd_nxt=UNREADABLE, negotiated=UNREADABLE, chrono_stat=UNREADABLE, congestion=UNREADABLE
+        ),
     ),
     "other": tcp_record(kind="other", local=NOT_IN_KERNEL, peer=NOT_IN_KERNEL, tcp={}, timers=None),
     "timewait": timewait_record(),
@@ -91,7 +93,9 @@ def test_absent_names_every_null_and_nothing_else(name: str) -> None:
 
 def test_documents_fit() -> None:
     written = [record_object(record) for record in RECORDS.values()]
-    chosen = fields_object(tcp_record(), {"snd_nxt": 1, "raw": b"\x01", "list": (1, 2), "gone": NOT_IN_KERNEL})
+    chosen = fields_object(
+        tcp_record(), {"snd_nxt": 1, "raw": b"\x01", "list": (1, 2), "gone": NOT_IN_KERNEL}
+    )
     row = LayoutRow("tcp", "snd_nxt", "struct tcp_sock", "snd_nxt", "+1234 u32", 1234, None)
     gone = LayoutRow("tcp", "new", "struct tcp_sock", None, "", None, "not_in_kernel")
     members = members_object({"rcv_nxt": 1, "name": "x", "far": Absent(Reason.UNREADABLE, "0x10")})
@@ -100,7 +104,11 @@ def test_documents_fit() -> None:
         json.loads("".join(objects([chosen], TARGET, "json"))),
         json.loads("".join(objects([], TARGET, "json"))),
         json.loads("".join(objects([chosen], TARGET, "jsonl"))),
-        {"schema": 1, "target": TARGET, "struct": {"type": "struct tcp_sock", "address": "0xffff888012345678", **members}},
+        {
+            "schema": 1,
+            "target": TARGET,
+            "struct": {"type": "struct tcp_sock", "address": "0xffff888012345678", **members},
+        },
         {"schema": 1, "target": TARGET, "layout": [layout_object(row), layout_object(gone)]},
     ]
 
@@ -136,7 +144,12 @@ def test_what_breaks_the_contract_is_refused(what: str) -> None:
 
 @pytest.mark.parametrize(
     ("definition", "names"),
-    [("sock", SOCK_NAMES), ("tcp", TCP_NAMES), ("timewait", names_of(TIMEWAIT)), ("request", names_of(REQUEST))],
+    [
+        ("sock", SOCK_NAMES),
+        ("tcp", TCP_NAMES),
+        ("timewait", names_of(TIMEWAIT)),
+        ("request", names_of(REQUEST)),
+    ],
 )
 def test_every_row_stands_in_the_schema_and_nothing_else(definition: str, names: tuple[str, ...]) -> None:
     assert sorted(SCHEMA["$defs"][definition]["properties"]) == sorted(names)

@@ -12,13 +12,13 @@ import struct
 import sys
 from pathlib import Path
 
-import coremaker
 import drgn
 import pytest
-from coremaker import core, kdump, note, vmlinux, with_sections
 from hypothesis import given
 from hypothesis import strategies as st
 
+import coremaker
+from coremaker import core, kdump, note, vmlinux, with_sections
 from sockcrash.errors import TargetError
 from sockcrash.target import elf
 from sockcrash.target.corefile import check_core, looks_like_core

@@ -7,10 +7,10 @@ import logging
 import os
 from pathlib import Path
 
-import coremaker
 import pytest
-from coremaker import core, note, vmlinux
 
+import coremaker
+from coremaker import core, note, vmlinux
 from sockcrash.errors import SockcrashError, TargetError, UsageError
 from sockcrash.target import TargetOptions, open_target
 

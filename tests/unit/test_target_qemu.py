@@ -10,7 +10,6 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import drgn
 import pytest
 
 from sockcrash.errors import TargetError
@@ -68,7 +67,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 
 def refusal(address: str | Path) -> str:
     with pytest.raises(TargetError) as caught:
-        qemu.open_guest(drgn.Program(), str(address))
+        qemu.open_guest(str(address), None, None)
     assert str(address) in caught.value.message
     return f"{caught.value.message} | {caught.value.hint}"
 

@@ -17,7 +17,10 @@ __all__ = ("Context",)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One socket's surroundings. ``address`` is its struct sock, or 0 for rows that don't look beyond their members."""
+    """One socket's surroundings.
+
+    ``accepted``: it was made by a listener. ``address`` is its struct sock, 0 for rows that don't look beyond fields.
+    """
 
     kernel: Kernel
     clock: Clock
@@ -25,6 +28,7 @@ class Context:
     family: int
     net: int
     settings: Mapping[str, Any]
+    accepted: bool = False
     address: int = 0
 
     def setting(self, setting: Setting) -> Any:

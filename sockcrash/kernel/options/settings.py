@@ -89,7 +89,7 @@ def _read(kernel: Kernel, net: int) -> Mapping[str, Any]:
         (section,) = kernel.reader(NAMESPACE_SETTINGS).sections(net)
         values: dict[str, Any] = dict(section)
     except drgn.FaultError as error:
-        lost = Absent(Reason.UNREADABLE, f"{error.address:#x}")
+        lost = kernel.unreadable(error)
         values = {setting.name: lost for setting in _ALL}
     values.update((setting.name, _global(kernel, setting.symbol)) for setting in _GLOBALS)
     return values
@@ -102,4 +102,4 @@ def _global(kernel: Kernel, symbol: str) -> int | Absent:
     except LookupError:
         return Absent(Reason.NOT_IN_KERNEL)
     except drgn.FaultError as error:
-        return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+        return kernel.unreadable(error)

@@ -220,6 +220,25 @@ def _only_without_scm(_context: Context, old: Any, new: Any) -> Any:
     return _NO_SCM if isinstance(new, int) else old
 
 
+# SO_PASSPIDFD: 5e2ff6704a27 (v6.5) for every family; the first member that came later tells whether it is there.
+_PASSPIDFD = (
+    _switch(
+        "SO_PASSPIDFD", 76, Field("sk_scm_pidfd", "struct sock", (Place("sk_scm_pidfd"), Place(_IN_SOCKET, bit=7))),
+        kinds=_UNIX, given=(field("inet_sock", "inet_flags"),),
+    ),
+    _switch(
+        "SO_PASSPIDFD", 76, Field("SO_PASSPIDFD in socket", "struct sock", (Place(_IN_SOCKET, bit=7),)), _SCM["pidfd"],
+        lenient=True, value=_only_without_scm, kinds=tuple(kind for kind in EVERY_KIND if kind not in _UNIX),
+        given=(field("inet_sock", "inet_flags"),),
+    ),
+)  # fmt: skip
+
+
+def _txrehash_of_others(_context: Context, value: Any, shared_byte: Any) -> Any:
+    """Since v6.16 the byte is sk_scm_* for sockets that are not TCP, and the option EOPNOTSUPP."""
+    return absent("EOPNOTSUPP: for TCP only") if isinstance(shared_byte, int) else value
+
+
 ROWS = (
     _switch("SO_DEBUG", 1, _flag("SOCK_DBG")),
     *(

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""NETLINK sockets: port ID, groups, and whose they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import drgn
+
+from sockcrash.decode.computed import amend
+from sockcrash.kernel import uapi
+from sockcrash.model import Absent, Endpoint, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.decode.parts import Parts
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("fields",)
+
+_UNCONNECTED = Absent(Reason.NOT_APPLICABLE, "not connected: what it sends goes where each message says")
+_MAX_GROUPS = 1 << 16
+
+
+def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
+    """The netlink section, ends and state."""
+    own = parts.own
+    groups = _groups(kernel, own["groups"], own["ngroups"])
+    state = parts.identity["skc_state"]
+    connected = state == uapi.NETLINK_CONNECTED
+    return {
+        "netlink": amend(own, {"groups": groups, **parts.memory_queues()}),
+        "local": _end(own["portid"], groups),
+        "peer": _end(own["dst_portid"], _one_group(own["dst_group"])) if connected else _UNCONNECTED,
+        "state": state if isinstance(state, Absent) else "CONNECTED" if connected else "UNCONNECTED",
+    }
+
+
+def _end(portid: int | Absent, groups: tuple[int, ...] | Absent) -> Endpoint | Absent:
+    return portid if isinstance(portid, Absent) else Endpoint(portid=portid, groups=groups)
+
+
+def _one_group(number: int | Absent) -> tuple[int, ...] | Absent:
+    return number if isinstance(number, Absent) else (number,) if number else ()
+
+
+def _groups(kernel: Kernel, bitmap: int | Absent, count: int | Absent) -> tuple[int, ...] | Absent:
+    """Numbers of the groups that are subscribed to, from 1 on, as NETLINK_ADD_MEMBERSHIP counts them."""
+    for value in (bitmap, count):
+        if isinstance(value, Absent):
+            return value
+    if not bitmap or not count:
+        return ()
+    if count > _MAX_GROUPS:
+        return Absent(Reason.UNREADABLE, f"{count} groups can't be right")
+    longs = (count + 63) // 64  # an array of unsigned long
+    try:
+        raw = kernel.read(bitmap, longs * 8)
+    except drgn.FaultError as error:
+        return kernel.unreadable(error)
+    order = "little" if kernel.byte_order == "<" else "big"
+    words = [int.from_bytes(raw[start : start + 8], order) for start in range(0, len(raw), 8)]
+    return tuple(number + 1 for number in range(count) if words[number // 64] >> number % 64 & 1)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How to follow the kernel's lists and tables of lists: bounded, safe from circles.
+
+A walk never raises on bad memory: what it could not follow is reported to ``complain``, costs one list, and the walk
+goes on. ``node`` is the offset in bytes of the link in the objects that are yielded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import drgn
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("MAX_BUCKETS", "MAX_CHAIN", "Complain", "Found", "chain", "chains", "follow", "heads", "pointer", "ring")
+
+Complain = Callable[[str], None]
+# A chain longer than this is a cycle or garbage: the largest sane table has some thousand entries in one chain.
+MAX_CHAIN = 1 << 20
+MAX_BUCKETS = 1 << 24
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A socket object in a table; ``how`` names the table, ``kinds`` are those that it can hold."""
+
+    address: int
+    how: str
+    kinds: tuple[str, ...]
+
+
+def pointer(kernel: Kernel, address: int) -> int:
+    """The pointer stored at an address. Raises drgn.FaultError."""
+    (value,) = struct.unpack(kernel.byte_order + "Q", kernel.read(address, 8))
+    return int(value)
+
+
+def heads(kernel: Kernel, table: int, count: int, stride: int, offset: int, complain: Complain) -> list[int]:
+    """The first pointers of all lists of a table that are not empty, the whole table in one read.
+
+    The table has ``count`` buckets of ``stride`` bytes; ``offset`` is that of the list head in a bucket.
+    """
+    if not 0 < count <= MAX_BUCKETS:
+        complain(f"a table of {count} lists at {table:#x} can't be right: left out")
+        return []
+    try:
+        raw = kernel.read(table, count * stride)
+    except drgn.FaultError:
+        return _heads_piecemeal(kernel, table, count, stride, offset, complain)
+    return _first_pointers(kernel, raw, stride, offset)
+
+
+def _first_pointers(kernel: Kernel, raw: bytes, stride: int, offset: int) -> list[int]:
+    unpack = struct.Struct(f"{kernel.byte_order}{offset}xQ{stride - offset - 8}x").iter_unpack
+    return [first for (first,) in unpack(raw) if first and not first & 1]
+
+
+def _heads_piecemeal(
+    kernel: Kernel, table: int, count: int, stride: int, offset: int, complain: Complain
+) -> list[int]:
+    """The same of a table that is partly unreadable."""
+    found: list[int] = []
+    lost = 0
+    piece = max(_PAGE // stride, 1)
+    for start in range(0, count, piece):
+        number = min(piece, count - start)
+        try:
+            raw = kernel.read(table + start * stride, number * stride)
+        except drgn.FaultError:
+            lost += number
+            continue
+        found += _first_pointers(kernel, raw, stride, offset)
+    complain(f"{lost} of {count} lists of the table at {table:#x} are unreadable")
+    return found
+
+
+def chains(kernel: Kernel, firsts: Iterable[int], node: int, complain: Complain) -> Iterator[int]:
+    """Objects on all lists that begin with one of ``firsts``."""
+    for first in firsts:
+        yield from follow(kernel, first, node, complain)
+
+
+def chain(kernel: Kernel, head: int, node: int, complain: Complain) -> Iterator[int]:
+    """Objects on one ``hlist_head`` or ``hlist_nulls_head`` at ``head``."""
+    try:
+        first = pointer(kernel, head)
+    except drgn.FaultError as error:
+        complain(f"list head {head:#x} is unreadable: {error}")
+        return
+    yield from follow(kernel, first, node, complain)
+
+
+def ring(kernel: Kernel, head: int, node: int, complain: Complain) -> Iterator[int]:
+    """Objects on one ``list_head`` at ``head``, whose last link leads back to it."""
+    try:
+        first = pointer(kernel, head)
+    except drgn.FaultError as error:
+        complain(f"list head {head:#x} is unreadable: {error}")
+        return
+    yield from follow(kernel, first, node, complain, end=head)
+
+
+def follow(kernel: Kernel, first: int, node: int, complain: Complain, *, end: int = 0) -> Iterator[int]:
+    """Objects from the link ``first`` on, up to NULL, an odd pointer (the end of a nulls list) or ``end``."""
+    unpack = struct.Struct(kernel.byte_order + "Q").unpack
+    seen: set[int] = set()
+    link = first
+    while link and not link & 1 and link != end:
+        if link in seen or len(seen) >= MAX_CHAIN:
+            complain(f"the list through {link:#x} runs in a circle: cut there")
+            return
+        seen.add(link)
+        try:
+            (following,) = unpack(kernel.read(link, 8))
+        except drgn.FaultError as error:
+            complain(f"the list through {link:#x} is unreadable: {error}")
+            return
+        yield link - node
+        link = following

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Dumps of real kernels, made by scripts/vm; SOCKCRASH_TEST_SERIES narrows which (for instance "6.1 newest")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import SERIES, Dump, dump_directory, kdump_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session", params=SERIES)
+def dump(request: pytest.FixtureRequest) -> Iterator[Dump]:
+    """Each kernel's dump in turn."""
+    opened = Dump(request.param, dump_directory(request.param))
+    yield opened
+    opened.close()
+
+
+def _one(series: str) -> Iterator[Dump]:
+    if series not in SERIES:
+        pytest.skip(f"{series}: SOCKCRASH_TEST_SERIES leaves it out")
+    opened = Dump(series, dump_directory(series))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def dump_6_1() -> Iterator[Dump]:
+    """The dump of 6.1, for what need not be tried on all of them."""
+    yield from _one("6.1")
+
+
+@pytest.fixture(scope="module", params=["vmcore.elf", "vmcore", "vmcore.lzo", "vmcore.zstd"])
+def kdump(request: pytest.FixtureRequest) -> Iterator[Dump]:
+    """The dumps that makedumpfile wrote of one crashed 6.1: ELF, and compressed by zlib, lzo and zstd."""
+    if "6.1" not in SERIES:
+        pytest.skip("6.1: SOCKCRASH_TEST_SERIES leaves it out")
+    opened = Dump("6.1", kdump_directory("6.1"), request.param)
+    yield opened
+    opened.close()
