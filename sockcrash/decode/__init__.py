@@ -9,11 +9,14 @@ import drgn
 
 from sockcrash.decode.congestion import congestion_section
 from sockcrash.decode.endpoint import endpoints
+from sockcrash.decode.family import family_fields
+from sockcrash.decode.parts import Parts
 from sockcrash.decode.sock import sock_section
 from sockcrash.decode.surroundings import cgroup_path, device_name
 from sockcrash.decode.tcp import tcp_section
 from sockcrash.decode.timers import minisock_timers, tcp_timers
 from sockcrash.kernel import uapi
+from sockcrash.kernel.mptcp import owner_of_subflow
 from sockcrash.model import EMPTY, Absent, Reason, Section, SocketRecord
 
 if TYPE_CHECKING:
@@ -115,6 +118,8 @@ def _full(
     is_inet = family in (uapi.AF_INET, uapi.AF_INET6)
     protocols = uapi.NETLINK_PROTOCOLS if family == uapi.AF_NETLINK else uapi.PROTOCOLS if is_inet else {}
     has_socket = bool(full["sk_socket"])
+    own = rest[0] if rest else EMPTY
+    fields |= family_fields(kernel, handle.kind.name, Parts(handle.address, identity, full, sock, own))
     return SocketRecord(
         **fields,  # type: ignore[arg-type]
         type=_name(uapi.TYPES, full["sk_type"]),
@@ -123,12 +128,22 @@ def _full(
         uid=full["sk_uid"],
         mark=full["sk_mark"],
         cgroup=cgroup_path(kernel, full["cgroup"]),
-        owners=owners.of(handle, full) if owners else (),
+        owners=owners.of(handle, full, _part_of(kernel, handle, own)) if owners else (),
         sock=sock_section(sock),
         tcp=tcp_section(kernel, identity, rest[0]) if is_tcp else EMPTY,
         cc=congestion_section(kernel, handle.address, rest[0]) if is_tcp else EMPTY,
         timers=tcp_timers(kernel.clock(), rest[0], rest[1]) if is_tcp else None,
     )
+
+
+def _part_of(kernel: Kernel, handle: Handle, own: Section) -> int:
+    """The MPTCP socket that a TCP socket carries data for, 0 if none."""
+    if handle.kind.name != "tcp" or own["ulp"] != "mptcp":
+        return 0
+    try:
+        return owner_of_subflow(kernel, handle.address)
+    except drgn.FaultError:
+        return 0
 
 
 def _mini(kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: bool) -> SocketRecord:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import drgn
@@ -28,7 +29,7 @@ def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
     state = parts.identity["skc_state"]
     connected = state == uapi.NETLINK_CONNECTED
     return {
-        "netlink": amend(own, {"groups": groups, **parts.memory_queues()}),
+        "netlink": amend(own, {"memberships": groups, **parts.memory_queues()}, ("groups",)),
         "local": _end(own["portid"], groups),
         "peer": _end(own["dst_portid"], _one_group(own["dst_group"])) if connected else _UNCONNECTED,
         "state": state if isinstance(state, Absent) else "CONNECTED" if connected else "UNCONNECTED",
@@ -45,18 +46,17 @@ def _one_group(number: int | Absent) -> tuple[int, ...] | Absent:
 
 def _groups(kernel: Kernel, bitmap: int | Absent, count: int | Absent) -> tuple[int, ...] | Absent:
     """Numbers of the groups that are subscribed to, from 1 on, as NETLINK_ADD_MEMBERSHIP counts them."""
-    for value in (bitmap, count):
-        if isinstance(value, Absent):
-            return value
+    if isinstance(bitmap, Absent):
+        return bitmap
+    if isinstance(count, Absent):
+        return count
     if not bitmap or not count:
         return ()
     if count > _MAX_GROUPS:
         return Absent(Reason.UNREADABLE, f"{count} groups can't be right")
     longs = (count + 63) // 64  # an array of unsigned long
     try:
-        raw = kernel.read(bitmap, longs * 8)
+        words = struct.unpack(f"{kernel.byte_order}{longs}Q", kernel.read(bitmap, longs * 8))
     except drgn.FaultError as error:
         return kernel.unreadable(error)
-    order = "little" if kernel.byte_order == "<" else "big"
-    words = [int.from_bytes(raw[start : start + 8], order) for start in range(0, len(raw), 8)]
     return tuple(number + 1 for number in range(count) if words[number // 64] >> number % 64 & 1)

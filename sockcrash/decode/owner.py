@@ -33,10 +33,16 @@ class Owners:
         self._complain = complain
         self._index = self._scan_all() if many and kernel.index is None else None
 
-    def of(self, handle: Handle, full: Section) -> tuple[Owner, ...] | Absent:
-        """The owners of a full socket."""
+    def of(self, handle: Handle, full: Section, part_of: int = 0) -> tuple[Owner, ...] | Absent:
+        """The owners of a full socket; ``part_of`` is the MPTCP socket that it carries data for, or 0."""
         if self._kernel.index is not None:
             return self._kernel.index[handle.address].owners
+        owners = self._holders(full)
+        if not part_of or isinstance(owners, Absent):
+            return owners
+        return (Owner("mptcp-subflow", socket=part_of), *owners)
+
+    def _holders(self, full: Section) -> tuple[Owner, ...] | Absent:
         socket = full["sk_socket"]
         if isinstance(socket, Absent):
             return socket

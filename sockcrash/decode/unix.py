@@ -93,7 +93,7 @@ def _queues(kernel: Kernel, parts: Parts) -> dict[str, Any]:
     sock = parts.sock
     waiting = _messages(kernel, parts.address)
     if parts.identity["skc_state"] == uapi.LISTEN:
-        pending = waiting if isinstance(waiting, Absent) else [_client(kernel, message.sk) for message in waiting]
+        pending = waiting if isinstance(waiting, Absent) else _clients(kernel, waiting)
         return {"recv_q": sock["sk_receive_queue.qlen"], "send_q": sock["sk_max_ack_backlog"], "pending_inodes": pending}
     if not isinstance(waiting, Absent) and parts.full["sk_type"] == uapi.SOCK_DGRAM:
         waiting = waiting[:1]
@@ -110,11 +110,12 @@ def _messages(kernel: Kernel, address: int) -> list[Message] | Absent:
     return Absent(Reason.UNREADABLE, trouble[0]) if trouble else found
 
 
-def _client(kernel: Kernel, child: int) -> int | None:
-    """The inode of the client to whose connect(2) ``child`` is the other end."""
-    try:
-        (own,) = kernel.reader(UNIX).sections(child)
+def _clients(kernel: Kernel, waiting: list[Message]) -> tuple[int, ...]:
+    """The inodes of the clients that connected and still live: the other ends of the sockets to be accepted."""
+    found: list[int] = []
+    for message in waiting:
+        (own,) = kernel.reader(UNIX).sections(message.sk)
         peer = _peer(kernel, own["peer"])
-    except drgn.FaultError:
-        return None
-    return peer.inode if isinstance(peer, Endpoint) and isinstance(peer.inode, int) else None
+        if isinstance(peer, Endpoint) and isinstance(peer.inode, int):
+            found.append(peer.inode)
+    return tuple(found)

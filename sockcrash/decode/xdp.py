@@ -27,7 +27,7 @@ def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
     state = own["state"]
     where = "pool." if own["pool"] else ""
     added = {
-        "state": state if isinstance(state, Absent) else _STATES.get(state, str(state)),
+        "state_name": state if isinstance(state, Absent) else _STATES.get(state, str(state)),
         "fq.nentries": own[f"{where}fq.nentries" if where else "fq_tmp.nentries"],
         "cq.nentries": own[f"{where}cq.nentries" if where else "cq_tmp.nentries"],
         "fq.queue_empty_descs": own["pool.fq.queue_empty_descs"],

@@ -13,7 +13,7 @@ from sockcrash.kernel.fields import PROTO
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("Proto", "protocols")
+__all__ = ("Proto", "proto_at", "protocols")
 
 MAX_PROTOCOLS = 1024
 
@@ -37,22 +37,42 @@ def protocols(kernel: Kernel) -> dict[int, Proto]:
     return found
 
 
+def proto_at(kernel: Kernel, address: int) -> Proto | None:
+    """The protocol whose ``struct proto`` is at an address: a registered one, or a copy of one.
+
+    net/mptcp/subflow.c keeps tcp_prot_override, a copy of tcp_prot that is on no list: it is told by having the name
+    and the slab of a registered protocol.
+    """
+    registered = protocols(kernel)
+    if address in registered:
+        return registered[address]
+    try:
+        copy = _read(kernel, address)
+    except drgn.FaultError:
+        return None
+    same = {(proto.name, proto.slab) for proto in registered.values() if proto.slab}
+    return copy if (copy.name, copy.slab) in same else None
+
+
 def _walk(kernel: Kernel) -> list[tuple[int, Proto]]:
     head = int(kernel.prog["proto_list"].address_ or 0)
-    reader = kernel.reader(PROTO)
     link = kernel.offsets(PROTO)["next"]
     (pointer,) = _pointers(kernel.read(head, 8))
     found: list[tuple[int, Proto]] = []
     while pointer != head and len(found) < MAX_PROTOCOLS:
         address = pointer - link
         try:
-            (row,) = reader.sections(address)
+            found.append((address, _read(kernel, address)))
+            (pointer,) = _pointers(kernel.read(pointer, 8))
         except drgn.FaultError:
             break
-        slabs = [row[name] if isinstance(row[name], int) else 0 for name in ("slab", "twsk_slab", "rsk_slab")]
-        found.append((address, Proto(address, row["proto"], *slabs)))
-        pointer = row["next"]
     return found
+
+
+def _read(kernel: Kernel, address: int) -> Proto:
+    (row,) = kernel.reader(PROTO).sections(address)
+    slabs = [row[name] if isinstance(row[name], int) else 0 for name in ("slab", "twsk_slab", "rsk_slab")]
+    return Proto(address, row["proto"], *slabs)
 
 
 def _pointers(raw: bytes) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.chains import Complain, Found, chain, chains, heads, pointer, ring
+from sockcrash.kernel.chains import Complain, Found, chain, chains, follow, heads, ring
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
 from sockcrash.kernel.mptcp import owner_of_subflow
@@ -105,23 +105,32 @@ def array_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     """RAW, PING and VSOCK sockets of every namespace, and UNIX ones before Linux 6.0."""
     for array in _ARRAYS:
         variable = _variable(kernel, array.variable)
-        node = _place(kernel, array.node, complain) if variable is not None else None
-        inside = _place(kernel, array.lists, complain) if array.lists and variable is not None else None
-        if variable is None or node is None or (array.lists and inside is None):
+        if variable is None:
             continue
-        offset, size = inside or (0, drgn.sizeof(variable.type_))
+        offset, size = 0, drgn.sizeof(variable.type_)
+        if array.lists:
+            inside = _place(kernel, array.lists, complain)
+            if inside is None:
+                continue
+            offset, size = inside
         table = int(variable.address_ or 0) + offset
-        for address in _of_array(kernel, table, size, node[0], complain, circular=array.circular):
+        for address in _of_array(kernel, array, table, size, complain):
             yield Found(address, array.how, (array.kind,))
 
 
-def _of_array(
-    kernel: Kernel, table: int, size: int, node: int, complain: Complain, *, circular: bool
-) -> Iterator[int]:
-    if not circular:
-        return chains(kernel, heads(kernel, table, size // 8, 8, 0, complain), node, complain)
-    rings = range(table, table + size, 16)
-    return (address for head in rings for address in ring(kernel, head, node, complain))
+def _of_array(kernel: Kernel, array: _Array, table: int, size: int, complain: Complain) -> Iterator[int]:
+    if array.circular:
+        lists = [head for head in range(table, table + size, 16) if any(ring(kernel, head, 0, complain))]
+    else:
+        lists = heads(kernel, table, size // 8, 8, 0, complain)
+    node = _place(kernel, array.node, complain) if lists else None
+    if node is None:
+        return
+    for start in lists:
+        if array.circular:
+            yield from ring(kernel, start, node[0], complain)
+        else:
+            yield from follow(kernel, start, node[0], complain)
 
 
 def namespace_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,10 @@ def messages(kernel: Kernel, address: int, complain: Complain) -> list[Message]:
     reader = kernel.reader(UNIX_SKB)
     link = kernel.offsets(UNIX_SKB)["next"]
     start = kernel.offsets(UNIX_CB)["consumed"]
-    order = "little" if kernel.byte_order == "<" else "big"
+    consumed_at = struct.Struct(kernel.byte_order + "I").unpack_from
     found: list[Message] = []
     for skb in ring(kernel, head, link, complain):
         (section,) = reader.sections(skb)
-        consumed = int.from_bytes(section["cb"][start : start + 4], order)  # type: ignore[arg-type]
+        (consumed,) = consumed_at(section["cb"], start)
         found.append(Message(section["len"] - consumed, section["sk"]))
     return found

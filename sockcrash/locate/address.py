@@ -10,7 +10,7 @@ import drgn
 
 from sockcrash.errors import NotASocketError
 from sockcrash.kernel.fields import FILE, FULL, IDENTITY, SOCKET, SOCKFS
-from sockcrash.kernel.proto import Proto, protocols
+from sockcrash.kernel.proto import Proto, proto_at, protocols
 from sockcrash.kernel.sockets import Kind, kind_of, mini_kind
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _creator(kernel: Kernel, address: int) -> Proto | None:
         (full,) = kernel.reader(FULL).sections(address)
     except drgn.FaultError:
         return None
-    return protocols(kernel).get(full["sk_prot_creator"])
+    return proto_at(kernel, full["sk_prot_creator"])
 
 
 def _sk_of(kernel: Kernel, socket: int) -> int:

@@ -75,9 +75,36 @@ def count(value: int | Absent, one: str, many: str | None = None) -> str:
 
 
 def end(value: Endpoint | Absent) -> str:
-    """``127.0.0.1:80``, ``[::1]:80``; ``*`` stands for port 0."""
+    """One end of any family: ``127.0.0.1:80``, ``[::1]:*``, ``@name``, ``ip:lo``; ``*`` where there is none."""
     if isinstance(value, Absent):
         return "-"
+    if value.path is not None:
+        inode = f" ino:{value.inode}" if isinstance(value.inode, int) else ""
+        return f"{'*' if isinstance(value.path, Absent) else printable(value.path)}{inode}"
+    if value.portid is not None:
+        return f"{value.portid}{_groups(value.groups)}"
+    if value.ifindex is not None:
+        return _device_end(value)
+    if value.cid is not None:
+        return f"{_any32(value.cid)}:{_any32(value.port)}"
     address = value.address or ""
     port = str(value.port) if value.port else "*"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _groups(groups: tuple[int, ...] | Absent | None) -> str:
+    return " groups " + ",".join(map(str, groups)) if isinstance(groups, tuple) and groups else ""
+
+
+def _device_end(value: Endpoint) -> str:
+    """``0x0800:lo`` of a PACKET socket, ``lo:q0`` of an XDP socket."""
+    device = value.device
+    if isinstance(device, Absent):
+        device = f"if{value.ifindex}" if value.ifindex else "*"
+    if value.ethertype is None:
+        return f"{printable(device or '')}:q{value.queue}"
+    return f"{value.ethertype:#06x}:{printable(device or '')}"
+
+
+def _any32(number: int | None) -> str:
+    return "*" if number in (None, 0xFFFFFFFF) else str(number)
