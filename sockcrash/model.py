@@ -12,6 +12,7 @@ __all__ = (
     "EMPTY",
     "Absent",
     "Endpoint",
+    "OptionValue",
     "Owner",
     "Queue",
     "Reason",
@@ -31,7 +32,7 @@ class Reason(enum.Enum):
     NOT_IN_SNAPSHOT = "not_in_snapshot"
     NOT_ASSIGNED = "not_assigned"
     UNLIMITED = "unlimited"
-    SECRET = "secret"  # noqa: S105
+    SECRET = "secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,34 @@ class Queue:
     name: str
     bytes: int | Absent
     skbs: int | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class OptionValue:
+    """One socket option. ``raw`` is what getsockopt(2) would copy out, or why that is not shown.
+
+    ``origin``: set, default, kernel, or None where it can't be told. ``default`` is None for facts; ``default_from``
+    is the sysctl that it comes from. ``inherited_from`` is the address of the listener that had it before.
+    """
+
+    level: str
+    name: str
+    number: int
+    value: Any
+    text: str
+    origin: str | None
+    raw: bytes | Absent
+    member: str | None
+    default: Any = None
+    default_from: str | None = None
+    inherited_from: int | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether an untouched socket would show something else, as far as it can be told."""
+        if self.origin is None and self.default is not None and not isinstance(self.value, Absent):
+            return bool(self.value != self.default)
+        return self.origin == "set"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def _computed_names(kernel: Kernel) -> set[str]:
 
 
 def chosen(
-    session: Session, handles: Iterable[Handle], names: tuple[str, ...], *, many: bool
+    session: Session, handles: Iterable[Handle], names: tuple[str, ...]
 ) -> Iterator[tuple[SocketRecord, dict[str, Any]]]:
     """Each socket with the values of ``names``: a member of its structs, else a value of its record."""
     for handle in handles:

@@ -54,7 +54,7 @@ def command(
     handles = session.handles(parsed, everything=everything, force=force)
     many = everything or len(parsed) > 1 or any(spec.form == "pid" for spec in parsed)
     if fields is not None:
-        _show_fields(session, handles, fields, many, output_format)
+        _show_fields(session, handles, fields, output_format)
     else:
         _show(session, session.records(handles, many=many), output_format)
     return session.status
@@ -87,13 +87,13 @@ def _texts(texts: Iterable[str]) -> None:
         click.echo(f"\n{text}" if number else text)
 
 
-def _show_fields(session: Session, handles: Any, wanted: str, many: bool, output_format: str) -> None:
+def _show_fields(session: Session, handles: Any, wanted: str, output_format: str) -> None:
     from sockcrash.cli.fields import chosen, parse_fields
     from sockcrash.render import json
     from sockcrash.render.stream import objects
 
     names = parse_fields(session.kernel, wanted)
-    pairs = chosen(session, handles, names, many=many)
+    pairs = chosen(session, handles, names)
     if output_format == "text":
         from sockcrash.render.text import fields_text
 

@@ -29,7 +29,7 @@ def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
         "subflows": _subflows(kernel, parts.address),
         **_queues(kernel, parts),
     }
-    return {"mptcp": amend(own, added)}
+    return {"mptcp": amend(own, added, ("ca_name",))}
 
 
 def _subflows(kernel: Kernel, address: int) -> tuple[str | Absent, ...] | Absent:

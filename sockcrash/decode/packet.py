@@ -40,10 +40,10 @@ def _local(kernel: Kernel, parts: Parts) -> Endpoint | Absent:
 
 def _ring(own: Section, name: str) -> dict[str, Any]:
     """The size of a ring as it was asked for (struct tpacket_req); ``frame_max`` is the last frame's number."""
+    names = [f"{name}.{member}" for member in ("block_size", "block_nr", "frame_size", "frame_nr")]
     blocks = own[f"{name}.pg_vec"]
-    names = ("block_size", "block_nr", "frame_size", "frame_nr")
     if isinstance(blocks, Absent) or not blocks:
-        return dict.fromkeys((f"{name}.{member}" for member in names), blocks if isinstance(blocks, Absent) else _NO_RING)
-    values = (own[f"{name}.pg_vec_pages"], own[f"{name}.pg_vec_len"], own[f"{name}.frame_size"], own[f"{name}.frame_max"])
-    pages, count, size, last = values
-    return dict(zip((f"{name}.{member}" for member in names), (pages * _PAGE, count, size, last + 1), strict=True))
+        return dict.fromkeys(names, blocks if isinstance(blocks, Absent) else _NO_RING)
+    pages, last = own[f"{name}.pg_vec_pages"], own[f"{name}.frame_max"]
+    values = (pages * _PAGE, own[f"{name}.pg_vec_len"], own[f"{name}.frame_size"], last + 1)
+    return dict(zip(names, values, strict=True))

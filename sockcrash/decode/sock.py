@@ -9,7 +9,7 @@ __all__ = ("sock_section",)
 
 
 def sock_section(sock: Section) -> Section:
-    """The sock section with ``drops``: sk_drops_read(), which sums the counters of sk_drop_counters if there are any."""
+    """The sock section with ``drops``: sk_drops_read(), the sum of sk_drop_counters if the socket has them."""
     counters = (sock["drops0"], sock["drops1"])
     own = any(isinstance(counter, Absent) for counter in counters)
     drops = sock["sk_drops"] if own else sum(counters)

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import drgn
 
-from sockcrash.kernel.view import Kernel
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
 
 __all__ = ("cgroup_path", "device_name")
 

@@ -94,7 +94,8 @@ def _queues(kernel: Kernel, parts: Parts) -> dict[str, Any]:
     waiting = _messages(kernel, parts.address)
     if parts.identity["skc_state"] == uapi.LISTEN:
         pending = waiting if isinstance(waiting, Absent) else _clients(kernel, waiting)
-        return {"recv_q": sock["sk_receive_queue.qlen"], "send_q": sock["sk_max_ack_backlog"], "pending_inodes": pending}
+        queued, limit = sock["sk_receive_queue.qlen"], sock["sk_max_ack_backlog"]
+        return {"recv_q": queued, "send_q": limit, "pending_inodes": pending}
     if not isinstance(waiting, Absent) and parts.full["sk_type"] == uapi.SOCK_DGRAM:
         waiting = waiting[:1]
     received = waiting if isinstance(waiting, Absent) else sum(message.unread for message in waiting)
@@ -110,11 +111,14 @@ def _messages(kernel: Kernel, address: int) -> list[Message] | Absent:
     return Absent(Reason.UNREADABLE, trouble[0]) if trouble else found
 
 
-def _clients(kernel: Kernel, waiting: list[Message]) -> tuple[int, ...]:
+def _clients(kernel: Kernel, waiting: list[Message]) -> tuple[int, ...] | Absent:
     """The inodes of the clients that connected and still live: the other ends of the sockets to be accepted."""
     found: list[int] = []
     for message in waiting:
-        (own,) = kernel.reader(UNIX).sections(message.sk)
+        try:
+            (own,) = kernel.reader(UNIX).sections(message.sk)
+        except drgn.FaultError as error:
+            return kernel.unreadable(error)
         peer = _peer(kernel, own["peer"])
         if isinstance(peer, Endpoint) and isinstance(peer.inode, int):
             found.append(peer.inode)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which types and symbols go with a snapshot: borrowed from its source while it is taken, used again when it is opened."""
+"""Which types and symbols go with a snapshot: borrowed while it is taken, used again when it is opened."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ class Borrowed:
 
     def next_address(self, address: int) -> int:
         """Where the symbol at an address ends."""
-        return max((named.address + size for named, size in self.used.values() if named.address == address), default=address)
+        return _end(self.used.values(), address)
 
     def all(self) -> Iterator[Named]:
         """Nothing: who wants all symbols wants the source."""
@@ -75,10 +75,14 @@ class Kept:
         return [symbol for symbol, size in self._symbols if symbol.address <= address < symbol.address + max(size, 1)]
 
     def next_address(self, address: int) -> int:
-        return max((symbol.address + size for symbol, size in self._symbols if symbol.address == address), default=address)
+        return _end(self._symbols, address)
 
     def all(self) -> Iterator[Named]:
         return iter([symbol for symbol, _ in self._symbols])
+
+
+def _end(symbols: Iterable[tuple[Named, int]], address: int) -> int:
+    return max((symbol.address + size for symbol, size in symbols if symbol.address == address), default=address)
 
 
 class _WithoutModules(Symbols):
@@ -110,7 +114,7 @@ def carry_types(prog: Program) -> dict[str, bytes]:
 def attach_carried(prog: Program, btf: dict[str, bytes], symbols: Source) -> None:
     """Give a Program the types and symbols that a snapshot carries."""
     kernel = BtfTypes(prog, Btf(btf["vmlinux"], byteorder=btf_source.byteorder_of(prog)))
-    readers = {name: partial(bytes, blob) for name, blob in sorted(btf.items()) if name != "vmlinux"}
+    readers: btf_modules.Readers = {name: partial(bytes, blob) for name, blob in sorted(btf.items()) if name != "vmlinux"}
     types = Types(prog, kernel, lambda: readers)
     prog.cache[CACHE] = types
     carried = _WithoutModules(prog, symbols)

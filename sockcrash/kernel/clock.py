@@ -30,7 +30,7 @@ def find_hz(prog: Program) -> int:
 
 
 def timekeeper(prog: Program) -> Object:
-    """The core ``struct timekeeper`` (kernel/time/timekeeping.c): ``timekeeper_data[0]`` since v6.17, else ``tk_core``."""
+    """The core ``struct timekeeper``: ``timekeeper_data[0]`` since v6.17, else ``tk_core``."""
     try:
         return prog["timekeeper_data"][0].timekeeper
     except KeyError:

@@ -13,7 +13,13 @@ __all__ = ("FILE", "FULL", "IDENTITY", "PROTO", "SECRETS", "SOCK", "SOCKET", "SO
 
 
 def row(
-    name: str, ctype: str, *paths: str | Place, to: str = "", by: str = "", shared: bool = False, also: tuple[str, ...] = ()
+    name: str,
+    ctype: str,
+    *paths: str | Place,
+    to: str = "",
+    by: str = "",
+    shared: bool = False,
+    also: tuple[str, ...] = (),
 ) -> Field:
     """A Field: by default kept at its own name; ``to``/``by`` (and ``also`` pairs) name converted values."""
     places = tuple(path if isinstance(path, Place) else Place(path) for path in paths or (name,))

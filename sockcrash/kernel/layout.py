@@ -40,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Convert:
-    """A second value with a name of its own, computed from the raw member by an expression of sockcrash.kernel.units."""
+    """A second value with a name of its own, computed from the raw member by an expression of kernel.units."""
 
     name: str
     by: str
@@ -199,8 +199,8 @@ def _bit_field(prog: Program, type_: Type, bit: int, bits: int, label: str) -> S
 
 def _is_signed(type_: Type) -> bool:
     if type_.kind == drgn.TypeKind.ENUM:
-        return type_.type is not None and type_.type.is_signed
-    return type_.kind == drgn.TypeKind.INT and type_.is_signed
+        return bool(type_.type is not None and type_.type.is_signed)
+    return bool(type_.kind == drgn.TypeKind.INT and type_.is_signed)
 
 
 def _little(prog: Program) -> bool:
@@ -259,7 +259,7 @@ def compile_groups(
     lines, size = _unpack_lines(units, byte_order, scope)
     source = "def decode(buf, c):\n" + "".join(f"  {line}\n" for line in lines)
     source += "  return (" + "".join(body + "," for body in bodies) + ")\n"
-    exec(compile(source, "<sockcrash layout>", "exec"), scope)  # noqa: S102
+    exec(compile(source, "<sockcrash layout>", "exec"), scope)
     return scope["decode"], size, tuple(indexes)
 
 

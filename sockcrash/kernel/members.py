@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import drgn
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ("known_member", "member", "read_struct", "unreadable")
 
+_PATH = re.compile(r"[A-Za-z_]\w*(?:\[\d{1,9}\]|(?:\.|->)[A-Za-z_]\w*)*")
+_NULL = Absent(Reason.NOT_APPLICABLE, "NULL pointer")
+
 
 def known_member(kernel: Kernel, kind: str, path: str) -> str | None:
     """The struct on the way of a kind of socket that has the member ``path``, or None."""
+    if not _PATH.fullmatch(path):
+        return None
     for ctype in STRUCTS_ON_THE_WAY[kind]:
         try:
             resolve(kernel.prog, ctype, path)
@@ -34,15 +40,14 @@ def member(kernel: Kernel, kind: str, address: int, path: str) -> Any:
     ctype = known_member(kernel, kind, path)
     if ctype is None:
         return Absent(Reason.NOT_IN_KERNEL, f"no struct of a {kind} socket has {path}")
-    try:
-        return plain(subobject(drgn.Object(kernel.prog, ctype, address=address), path))
-    except drgn.FaultError as error:
-        return Absent(Reason.UNREADABLE, f"{error.address:#x}")
+    return _readable(drgn.Object(kernel.prog, ctype, address=address), path)
 
 
-def subobject(object_: drgn.Object, path: str) -> drgn.Object:
-    """``object_.path``, through pointers where the path has ``->``."""
+def subobject(object_: drgn.Object, path: str) -> drgn.Object | None:
+    """``object_.path``, through pointers where the path has ``->``; None behind a NULL pointer."""
     for number, part in enumerate(path.split("->")):
+        if number and not object_:
+            return None
         object_ = object_[0].subobject_(part) if number else object_.subobject_(part)
     return object_
 
@@ -59,6 +64,8 @@ def read_struct(
     values: dict[str, Any] = {}
     for path in members:
         try:
+            if not _PATH.fullmatch(path):
+                raise MemberError("this is no path of members")
             resolve(prog, type_.type_name(), path)
         except MemberError as error:
             raise UsageError(f"{type_.type_name()}.{path}: {error}") from None
@@ -70,7 +77,7 @@ def unreadable(value: Any) -> bool:
     """Whether a value, or one below it, could not be read."""
     if isinstance(value, dict):
         return any(unreadable(one) for one in value.values())
-    return isinstance(value, Absent)
+    return isinstance(value, Absent) and value.reason is Reason.UNREADABLE
 
 
 def _type(prog: drgn.Program, name: str) -> drgn.Type:
@@ -92,14 +99,15 @@ def _address(prog: drgn.Program, text: str) -> int:
     except ValueError:
         pass
     try:
-        return prog.symbol(text).address
+        return int(prog.symbol(text).address)
     except LookupError:
         raise UsageError(f"{text!r} is neither a hexadecimal address nor a symbol") from None
 
 
 def _readable(object_: drgn.Object, path: str) -> Any:
     try:
-        return plain(subobject(object_, path))
+        found = subobject(object_, path)
+        return _NULL if found is None else plain(found)
     except drgn.FaultError as error:
         return Absent(Reason.UNREADABLE, f"{error.address:#x}")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import FULL, IDENTITY, SOCK
@@ -14,7 +15,9 @@ from sockcrash.kernel.fields_packet import PACKET, XDP
 from sockcrash.kernel.fields_tcp import REQUEST, TCP, TCP_TIMERS, TIMEWAIT
 from sockcrash.kernel.fields_unix import UNIX
 from sockcrash.kernel.fields_vsock import VSOCK
-from sockcrash.kernel.layout import Group
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.layout import Group
 
 __all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_of")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Owner, Reason, Section, SocketRecord, Timer
 from sockcrash.render.escape import printable
+from sockcrash.render.families import family_lines
 from sockcrash.render.story import story
 from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ("fields_text", "record_text")
 
+# Kinds whose sk_state never says anything.
+STATELESS = ("packet", "xdp", "other")
 _TIMER_NAMES = {
     "retransmit": "retransmission (RTO)",
     "persist": "zero-window probe",
@@ -37,9 +40,13 @@ def fields_text(record: SocketRecord, fields: Mapping[str, Any]) -> str:
 
 
 def _head(record: SocketRecord) -> str:
-    ends = "" if isinstance(record.local, Absent) else f"{end(record.local)} -> {end(record.peer)}  "
-    state = show(record.state) if record.kind.startswith(("tcp", "mptcp")) else ""
-    return f"{record.kind}  {ends}{state}  {record.address:#x}".replace("    ", "  ")
+    ends = f"{end(record.local)}  "
+    if isinstance(record.local, Absent):
+        ends = ""
+    elif not isinstance(record.peer, Absent):
+        ends = f"{end(record.local)} -> {end(record.peer)}  "
+    state = "" if record.kind in STATELESS else f"{show(record.state)}  "
+    return f"{record.kind}  {ends}{state}{record.address:#x}"
 
 
 def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
@@ -57,6 +64,7 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
         yield from _listener(record) if record.state == "LISTEN" else _stream(record)
     if record.minisock:
         yield from _minisock(record)
+    yield from family_lines(record)
     if record.timers is not None:
         yield "timers", _timers(record.timers)
     if record.sock:
@@ -75,6 +83,8 @@ def _holder(owner: Owner) -> str:
     if owner.kind == "request":
         listener = f"{owner.listener:#x}" if owner.listener else "unknown"
         return f"the handshake queue of listener {listener}"
+    if owner.kind == "mptcp-subflow":
+        return f"MPTCP socket {owner.socket:#x}"
     return {"orphan": "nobody: closed by its process, the kernel finishes it", "timewait": "the kernel (TIME_WAIT)"}.get(
         owner.kind, owner.kind
     )
@@ -89,7 +99,7 @@ def _identity(record: SocketRecord) -> str:
         parts.append(("mark", record.mark))
     if not isinstance(record.cgroup, Absent):
         parts.append(("cgroup", record.cgroup))
-    if record.kind == "other" or record.kind in ("netlink", "packet", "unix"):
+    if record.kind == "other" or record.kind in ("packet", "unix", "vsock"):
         parts.insert(0, ("family", f"{show(record.family)} {show(record.type)} protocol {show(record.protocol)}"))
     shown = [f"{name} {show(value)}" for name, value in parts if not _inapplicable(value)]
     return ", ".join(shown)

@@ -8,7 +8,7 @@ from typing import Any
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.escape import printable
 
-__all__ = ("count", "end", "milliseconds", "microseconds", "rate", "show")
+__all__ = ("count", "end", "microseconds", "milliseconds", "rate", "show")
 
 _SHORT = {
     Reason.NOT_APPLICABLE: "n/a",

@@ -19,6 +19,7 @@ __all__ = ("LIMIT", "compression_of", "read_content", "write_content")
 # What a snapshot may unpack to: far above 40,000 sockets, far below what hurts a machine.
 LIMIT = 2 << 30
 _PIECE = 1 << 20
+_DAMAGE: tuple[type[Exception], ...] = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError)
 _MAGIC = {b"\xfd7zXZ\0": "xz", b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
 
 
@@ -36,7 +37,7 @@ def read_content(path: Path, limit: int = LIMIT) -> bytes:
         try:
             pieces = _pieces(file, kind)
             return _bounded(pieces, limit, path)
-        except (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError, *_zstd_errors()) as error:
+        except (*_DAMAGE, *_zstd_errors()) as error:
             raise TargetError(f"{path}: the compressed data is damaged: {error}", hint="copy it again") from None
 
 
@@ -50,7 +51,7 @@ def _bounded(pieces: Iterator[bytes], limit: int, path: Path) -> bytes:
 
 
 def _pieces(file: Any, kind: str | None) -> Iterator[bytes]:
-    opened = {None: lambda f: f, "xz": lzma.open, "gz": gzip.open, "zst": _zstd_open}[kind](file)
+    opened: Any = _OPENERS[kind](file) if kind else file
     while piece := opened.read(_PIECE):
         yield piece
 
@@ -76,6 +77,9 @@ def _zstd_open(file: Any) -> Any:
             "this Python can't read zstd (3.14 and later can)", hint="unpack it first: zstd -d FILE; or use .xz"
         )
     return zstd.open(file)
+
+
+_OPENERS: dict[str, Callable[[Any], Any]] = {"xz": lzma.open, "gz": gzip.open, "zst": _zstd_open}
 
 
 def _compress(path: Path) -> Callable[[bytes], bytes]:

@@ -202,17 +202,17 @@ def ghost(reg: Registry) -> None:
     netns.add("ghost", {})
     server = listener(reg, "hold-ghost", ("127.0.0.1", 17001), netns="ghost")
     reg.hold("hold-ghost", "fd", pid=os.getpid(), fd=server.fileno(), inode=_inode(server.fileno()))
-    netns.ip("netns", "del", "ghost")
+    netns.ip("netns del ghost")
 
 
 def kernel(reg: Registry) -> None:
     """A UDP socket of the kernel's own, made for a tunnel device."""
     try:
-        netns.ip("link", "add", "tunnel", "type", "vxlan", "id", "77", "dstport", "4799", "dev", "lo")
+        netns.ip("link add tunnel type vxlan id 77 dstport 4799 dev lo")
     except subprocess.CalledProcessError:
         reg.refuse("hold-kernel", OSError(95, "vxlan"))
         return
-    netns.ip("link", "set", "tunnel", "up")
+    netns.ip("link set tunnel up")
     reg.gone("hold-kernel", "udp", INIT, ("0.0.0.0", 4799), ("0.0.0.0", 0), holder="kernel", user="vxlan")
 
 

@@ -49,16 +49,16 @@ def inode_of(name: str) -> int:
     return os.stat(path_of(name)).st_ino  # noqa: PTH116
 
 
-def ip(*arguments: str, netns: str = INIT) -> None:
-    """The ip command, in a namespace."""
-    where = [] if netns == INIT else ["-n", netns]
-    subprocess.run(["ip", *where, *arguments], check=True)
+def ip(words: str, netns: str = INIT) -> str:
+    """Run the ip command in a namespace; returns what it prints."""
+    where = "" if netns == INIT else f"-n {netns}"
+    return subprocess.run(f"ip {where} {words}".split(), stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def add(name: str, sysctls: dict[str, str]) -> None:
     """A new namespace with loopback up and sysctls (relative to /proc/sys/net) set; those it lacks are left."""
-    ip("netns", "add", name)
-    ip("link", "set", "lo", "up", netns=name)
+    ip(f"netns add {name}")
+    ip("link set lo up", name)
     with inside(name):
         for key, value in sysctls.items():
             with contextlib.suppress(FileNotFoundError):
@@ -67,24 +67,12 @@ def add(name: str, sysctls: dict[str, str]) -> None:
 
 def link(here: str, there: str, device: str, number: int) -> None:
     """A veth pair: 10.77.NUMBER.1 and fd77:NUMBER::1 in `here`, .2 and ::2 in `there`."""
-    ip(
-        "link",
-        "add",
-        device,
-        "netns",
-        here if here != INIT else "1",
-        "type",
-        "veth",
-        "peer",
-        "name",
-        device,
-        "netns",
-        there,
-    )
+    first = "1" if here == INIT else here
+    ip(f"link add {device} netns {first} type veth peer name {device} netns {there}")
     for netns, last in ((here, 1), (there, 2)):
-        ip("addr", "add", f"10.77.{number}.{last}/24", "dev", device, netns=netns)
-        ip("addr", "add", f"fd77:{number}::{last}/64", "dev", device, "nodad", netns=netns)
-        ip("link", "set", device, "up", netns=netns)
+        ip(f"addr add 10.77.{number}.{last}/24 dev {device}", netns)
+        ip(f"addr add fd77:{number}::{last}/64 dev {device} nodad", netns)
+        ip(f"link set {device} up", netns)
 
 
 class Way:
@@ -92,28 +80,9 @@ class Way:
 
     def __init__(self, netns: str, device: str, address: str, peer_netns: str) -> None:
         self.netns, self.device, self.address = netns, device, address
-        self.real = _mac(peer_netns, device)
+        self.real = ip(f"-br link show dev {device}", peer_netns).split()[2]
 
     def set(self, whole: bool) -> None:
         """Deliver packets, or lose them all."""
         address = self.real if whole else LOST
-        ip(
-            "neigh",
-            "replace",
-            self.address,
-            "lladdr",
-            address,
-            "dev",
-            self.device,
-            "nud",
-            "permanent",
-            netns=self.netns,
-        )
-
-
-def _mac(netns: str, device: str) -> str:
-    where = [] if netns == INIT else ["-n", netns]
-    words = subprocess.run(
-        ["ip", *where, "-br", "link", "show", "dev", device], capture_output=True, text=True, check=True
-    )
-    return words.stdout.split()[2]
+        ip(f"neigh replace {self.address} lladdr {address} dev {self.device} nud permanent", self.netns)

@@ -236,8 +236,8 @@ def far(reg: Registry) -> None:
     """Connections whose packets are lost, in one direction or both, to the namespace `peer`."""
     server = listener(reg, "listen-peer", ("0.0.0.0", 16980), netns="peer")
     for last in range(3, 9):
-        ip("addr", "add", f"10.77.1.{last}/24", "dev", "va", netns="peer")
-        ip("addr", "add", f"10.77.1.{last + 100}/24", "dev", "va")
+        ip(f"addr add 10.77.1.{last}/24 dev va", "peer")
+        ip(f"addr add 10.77.1.{last + 100}/24 dev va")
 
     def lossy(label: str, last: int) -> tuple[socket.socket, socket.socket, Way, Way]:
         there, here = f"10.77.1.{last}", f"10.77.1.{last + 100}"
@@ -284,7 +284,7 @@ def link_down(reg: Registry) -> None:
     server = listener(reg, "listen-dead", ("10.77.2.2", 16981), netns="dead")
     client, child = pair(reg, "peer-down", server, ("10.77.2.2", 16981), server_netns="dead")
     talk(client, child)
-    ip("link", "set", "vd", "down", netns="dead")
+    ip("link set vd down", "dead")
     client.sendall(b"r" * 3000)
 
 
@@ -314,9 +314,9 @@ def multipath(reg: Registry) -> None:
 
 def opening(reg: Registry) -> None:
     """Handshakes that never end: SYN_SENT to an address that drops, requests from an address that never answers."""
-    ip("route", "add", "10.99.0.0/16", "via", "10.77.1.2")
-    ip("route", "add", "fd99::/32", "via", "fd77:1::2")
-    ip("route", "add", "blackhole", "fd99::/32", netns="peer")
+    ip("route add 10.99.0.0/16 via 10.77.1.2")
+    ip("route add fd99::/32 via fd77:1::2")
+    ip("route add blackhole fd99::/32", "peer")
     for label, address in (("syn-sent-v4", ("10.99.0.1", 80)), ("syn-sent-v6", ("fd99::1", 80))):
         sock = reg.keep(label, make(family=V6 if ":" in address[0] else V4))
         reg.set(label, "TCP_SYNCNT", 20)

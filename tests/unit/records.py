@@ -49,7 +49,7 @@ def tcp_section(**values: Any) -> Section:
         "congestion": "cubic",
         "congestion_ops": b"cubic",
         "ca_state": "Open",
-        "chrono_stat": (0, 0, 0),
+        **dict.fromkeys(("chrono_stat", "received_ecn_bytes", "delivered_ecn_bytes"), (0, 0, 0)),
         "negotiated": ["ts", "sack", "wscale"],
         "ulp": Absent(Reason.NOT_APPLICABLE, "NULL pointer"),
         "ulp_ops": Absent(Reason.NOT_APPLICABLE, "NULL pointer"),

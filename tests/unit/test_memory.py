@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import drgn
 import pytest
 from hypothesis import given
@@ -34,7 +36,7 @@ def test_ranges_hold_exactly_what_was_read(wanted):
     for start, data in ranges:
         assert bytes(data) == source(start, len(data))
     starts = [(start, len(data)) for start, data in ranges]
-    assert all(a + size < b for (a, size), (b, _) in zip(starts, starts[1:]))
+    assert all(a + size < b for (a, size), (b, _) in pairwise(starts))
 
 
 @given(reads)

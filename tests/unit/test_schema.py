@@ -26,7 +26,7 @@ from records import (
 from sockcrash.kernel.fields_tcp import REQUEST, TIMEWAIT
 from sockcrash.kernel.registry import LayoutRow
 from sockcrash.kernel.sockets import KINDS
-from sockcrash.model import Absent, Reason
+from sockcrash.model import SECTIONS, Absent, Reason
 from sockcrash.render.json import dumps, fields_object, layout_object, members_object, record_object
 from sockcrash.render.stream import objects
 
@@ -153,6 +153,10 @@ def test_what_breaks_the_contract_is_refused(what: str) -> None:
 )
 def test_every_row_stands_in_the_schema_and_nothing_else(definition: str, names: tuple[str, ...]) -> None:
     assert sorted(SCHEMA["$defs"][definition]["properties"]) == sorted(names)
+
+
+def test_every_section_of_a_record_stands_in_the_schema() -> None:
+    assert {*SECTIONS, "cc", "timers"} <= set(SCHEMA["$defs"]["socket"]["properties"])
 
 
 def test_every_kind_stands_in_the_schema() -> None:

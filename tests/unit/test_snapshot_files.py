@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import lzma
 import stat
@@ -22,7 +23,8 @@ BASE = 0xFFFF888000000000
 
 
 def made(pieces, btf=None):
-    return Snapshot(INFO, {"sockets": [], "symbols": []}, btf or {"vmlinux": b"\x9f\xeb" * 9, "tls": b"x"}, Ranges(pieces))
+    types = btf or {"vmlinux": b"\x9f\xeb" * 9, "tls": b"x"}
+    return Snapshot(INFO, {"sockets": [], "symbols": []}, types, Ranges(pieces))
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=300)), max_size=12))
@@ -65,10 +67,8 @@ def test_damage_is_an_error_and_nothing_else(data):
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(content[: data.draw(st.integers(0, len(content)))])
-    try:
+    with contextlib.suppress(TargetError):
         parse(cut)
-    except TargetError as error:
-        assert "damaged" in error.message
     is_snapshot(cut)
 
 

@@ -33,6 +33,8 @@ __all__ = ("SERIES", "Dump", "Ended", "dump_directory", "kdump_directory", "sock
 
 PROJECT = Path(__file__).resolve().parents[2]
 SERIES = tuple((os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 6.1 6.12 newest").split())
+# Modules whose debug files are given too: without BTF of modules (before v5.11) nothing else has their types.
+MODULES = {"5.10": ("vsock.ko",)}
 NOT_CARRIED = 77
 TIMEOUT = 120
 Record = dict[str, Any]
@@ -115,7 +117,9 @@ class Dump:
         self.directory = directory
         self.core = directory / core
         self.vmlinux = directory / "vmlinux"
-        self.target_options = ("-c", str(self.core), "-s", str(self.vmlinux))
+        symbols = (self.vmlinux, *(directory / "modules-debug" / name for name in MODULES.get(series, ())))
+        self.options = TargetOptions(core=str(self.core), symbols=tuple(map(str, symbols)))
+        self.target_options = ("-c", str(self.core), *(word for path in symbols for word in ("-s", str(path))))
         self.truth: Truth = load(directory / "truth.json")
 
     def close(self) -> None:
@@ -133,7 +137,7 @@ class Dump:
     @property
     def prog(self) -> Program:
         """For reading by drgn itself."""
-        return _open_once(TargetOptions(core=str(self.core), symbols=(str(self.vmlinux),))).prog
+        return _open_once(self.options).prog
 
     @cached_property
     def records(self) -> list[Record]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from harness import sockcrash_here
 from oracle import tcp_info
 from oracle.compare import Compared, Sample, Verdict, Window, compare, summary
 from oracle.ours import as_ss, not_compared
@@ -44,6 +45,15 @@ def test_every_key_of_ss(dump: Dump, figures: Callable[[str], None]) -> None:
     assert not wrong(found)
     assert len(both) > 100
     assert share >= LEAST_EQUAL
+
+
+def test_types_of_a_module_that_are_not_there_cost_no_tcp_socket(dump: Dump) -> None:
+    """vmlinux alone, as people have it; what can't be listed for want of its types is said."""
+    ended = sockcrash_here("inspect", "-c", str(dump.core), "-s", str(dump.vmlinux), "--all", "--format", "jsonl")
+    assert (ended.status, ended.err) == (0, "") or (ended.status == 4 and "vsock_sock" in ended.err)
+    assert [one for one in ended.records if one["kind"].startswith("tcp")] == [
+        one for one in dump.records if one["kind"].startswith("tcp")
+    ]
 
 
 def test_the_dump_lies_between_both_looks(dump: Dump) -> None:

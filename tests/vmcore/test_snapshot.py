@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import drgn
 import pytest
-from harness import Dump, sockcrash_here, sockcrash_process
 
+from harness import Dump, sockcrash_here, sockcrash_process
 from sockcrash.snapshot.files import read_content
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command))
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_says_the_same_of_every_socket(dump: Dump, whole: Path, command: tuple[str, ...]) -> None:
     source = sockcrash_here(command[0], "-c", str(dump.core), *command[1:])
     copy = sockcrash_here(command[0], "-c", str(whole), *command[1:])

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = (
     "BYTES", "COUNT", "HEX", "INT", "MICROSECONDS", "MILLISECONDS", "RATE", "SECONDS", "SWITCH", "U64", "UINT", "BLOB",
-    "Codec", "choice", "fixed_text", "flag_names", "flags", "items", "record", "with_text",
+    "Codec", "choice", "fixed_text", "flag_names", "flags", "items", "record", "shown", "with_text",
 )  # fmt: skip
 
 
@@ -52,6 +52,11 @@ BLOB = Codec("string", lambda value, _order: bytes.fromhex(value), lambda value:
 def with_text(codec: Codec, text: Callable[[Any], str]) -> Codec:
     """The same bytes with other words."""
     return Codec(codec.json, codec.pack, text)
+
+
+def shown(json: str, text: Callable[[Any], str]) -> Codec:
+    """A value whose bytes getsockopt never gives, or that the row makes itself."""
+    return Codec(json, lambda _value, _order: b"", text)
 
 
 def choice(names: Mapping[int, str], codec: Codec = INT) -> Codec:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import drgn
+
 from sockcrash.kernel.layout import Spot, resolve
 
 if TYPE_CHECKING:
@@ -26,9 +28,8 @@ def members_of(kernel: Kernel, ctype: str) -> dict[str, Spot]:
 def encode(kernel: Kernel, ctype: str, values: Mapping[str, int]) -> bytes:
     """The struct with ``values`` in its members, zeroes elsewhere."""
     spots = members_of(kernel, ctype)
-    size = max(spot.offset + spot.size * spot.count for spot in spots.values())
-    alignment = max(spot.size for spot in spots.values())
-    content = bytearray(-(-size // alignment) * alignment)
+    size = drgn.sizeof(kernel.prog.type(ctype))
+    content = bytearray(size + 8)  # the unit of a bit-field may reach beyond the end
     order = "little" if kernel.byte_order == "<" else "big"
     for name, value in values.items():
         spot = spots[name]
@@ -37,4 +38,4 @@ def encode(kernel: Kernel, ctype: str, values: Mapping[str, int]) -> bytes:
             unit = int.from_bytes(content[where], order)  # type: ignore[arg-type]
             value = unit | (value & (1 << spot.bits) - 1) << spot.shift  # noqa: PLW2901
         content[where] = (value & (1 << spot.size * 8) - 1).to_bytes(spot.size, order)  # type: ignore[arg-type]
-    return bytes(content)
+    return bytes(content[:size])

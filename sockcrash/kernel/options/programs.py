@@ -11,7 +11,7 @@ import drgn
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
-from sockcrash.kernel.options.codecs import Codec, items
+from sockcrash.kernel.options.codecs import items, shown
 from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.row import SET_ONLY, Option, absent, field
 from sockcrash.model import Absent, Reason
@@ -94,7 +94,7 @@ def program_text(value: Any) -> str:
 
 _NONE = Absent(Reason.NOT_ASSIGNED, "no program is attached")
 _DENIED = absent("EACCES: an eBPF program is attached, see SO_ATTACH_BPF")
-_CODEC = Codec("object", lambda _value, _order: b"", program_text)
+_CODEC = shown("object", program_text)
 _PROG = field("sock", "sk_filter->prog", name="sk_filter->prog")
 _REUSEPORT = field("sock", "sk_reuseport_cb->prog", name="sk_reuseport_cb->prog")
 

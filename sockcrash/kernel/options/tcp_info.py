@@ -9,7 +9,7 @@ import drgn
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.layout import Field
-from sockcrash.kernel.options.codecs import Codec
+from sockcrash.kernel.options.codecs import shown
 from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.encode import encode, members_of
 from sockcrash.kernel.options.origins import kernel
@@ -167,10 +167,6 @@ def _chrono(clock: Clock, have: dict[str, Any]) -> dict[str, int]:
     return {"busy_time": busy + window + buffer, "rwnd_limited": window, "sndbuf_limited": buffer}
 
 
-def _pack(value: Any, _order: str) -> bytes:
-    raise NotImplementedError
-
-
 def _text(value: dict[str, int]) -> str:
     state = uapi.name_of(uapi.TCP_STATES, value["state"])
     return f"{state}, rtt {value.get('rtt', 0)} µs, cwnd {value['snd_cwnd']}, {value['total_retrans']} retransmitted"
@@ -181,6 +177,6 @@ def _bytes(context: Context, value: dict[str, int]) -> bytes:
 
 
 INFO = Option(
-    "IPPROTO_TCP", "TCP_INFO", 11, Codec("object", _pack, _text), info_fields(), tcp_info, origin=kernel, lenient=True,
+    "IPPROTO_TCP", "TCP_INFO", 11, shown("object", _text), info_fields(), tcp_info, origin=kernel, lenient=True,
     fresh=True, bytes_of=_bytes, kinds=("tcp",),
 )  # fmt: skip

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""TCP_CC_INFO: what the congestion control tells of itself (``get_info`` of net/ipv4/tcp_*.c)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import drgn
+
+from sockcrash.kernel.congestion import PRIVATE_AREA, private_reader
+from sockcrash.kernel.layout import Convert, Field, Place
+from sockcrash.kernel.options.codecs import BLOB
+from sockcrash.kernel.options.context import Context
+from sockcrash.kernel.options.origins import kernel
+from sockcrash.kernel.options.row import Option, absent, field
+from sockcrash.model import Absent, Section
+
+__all__ = ("CC_INFO",)
+
+_Private = Callable[[Section, dict[str, int]], tuple[str, tuple[int, ...]]]
+
+
+def _bbr(private: Section, tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+    """struct tcp_bbr_info: bandwidth in bytes per second, from segments per µs << 24."""
+    segments = private["lt_bw"] if private["lt_use_bw"] else private["bw.s[0].v"]
+    rate = segments * tcp["mss_cache"] * 1_000_000 >> 24
+    gains = private["min_rtt_us"], private["pacing_gain"], private["cwnd_gain"]
+    return "5I", (rate & 0xFFFFFFFF, rate >> 32 & 0xFFFFFFFF, *gains)
+
+
+def _dctcp(private: Section, tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+    """struct tcp_dctcp_info"""
+    marked = tcp["mss_cache"] * (tcp["delivered_ce"] - private["old_delivered_ce"]) & 0xFFFFFFFF
+    total = tcp["mss_cache"] * (tcp["delivered"] - private["old_delivered"]) & 0xFFFFFFFF
+    return "HHIII", (1, private["ce_state"] & 0xFFFF, private["dctcp_alpha"], marked, total)
+
+
+def _dctcp_off(_private: Section, _tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+    return "HHIII", (0, 0, 0, 0, 0)
+
+
+def _vegas(private: Section, _tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+    """struct tcpvegas_info"""
+    return "4I", (private["doing_vegas_now"], private["cntRTT"], private["baseRTT"], private["minRTT"])
+
+
+def _yeah(private: Section, _tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+    names = ("doing_vegas_now", "cntRTT", "baseRTT", "minRTT")
+    return "4I", tuple(private[f"vegas.{name}"] for name in names)
+
+
+_PRIVATE: dict[str, _Private] = {
+    "bbr": _bbr, "dctcp": _dctcp, "dctcp-reno": _dctcp_off, "vegas": _vegas, "yeah": _yeah,
+}  # fmt: skip
+
+
+def _value(context: Context, get_info: int, name: str, *members: int) -> Any:
+    if not get_info:
+        return ""
+    compute = _PRIVATE.get(name)
+    if compute is None:
+        return absent(f"what {name} tells of itself is known to no row")
+    reader = private_reader(context.kernel, name)
+    if isinstance(reader, Absent):
+        return reader
+    try:
+        (private,) = reader.sections(context.address + context.kernel.offsets(PRIVATE_AREA)["icsk_ca_priv"])
+    except drgn.FaultError as error:
+        return context.kernel.unreadable(error)
+    layout, values = compute(private, dict(zip(_MEMBERS, members, strict=True)))
+    return struct.pack(context.kernel.byte_order + layout, *values).hex()
+
+
+_MEMBERS = ("mss_cache", "delivered", "delivered_ce")
+_ICSK = "struct inet_connection_sock"
+CC_INFO = Option(
+    "IPPROTO_TCP", "TCP_CC_INFO", 26, BLOB,
+    (
+        Field("icsk_ca_ops->get_info", _ICSK, (Place("icsk_ca_ops->get_info"),), shared=True),
+        Field("congestion raw", _ICSK, (Place("icsk_ca_ops->name"),), (Convert("congestion", "text"),), shared=True),
+        *(field("tcp_sock", name) for name in _MEMBERS),
+    ),
+    _value, origin=kernel, kinds=("tcp",), fresh=True,
+)  # fmt: skip
