@@ -153,7 +153,7 @@ def use_type(prog: drgn.Program, types: BtfTypes, type_id: int) -> None:
     if ctype.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION) and ctype.members:
         for member in ctype.members:
             tolerate(lambda member: member.type, member)
-            if member.name and not member.bit_offset % 8:
+            if member.name and member.name.isidentifier() and not member.bit_offset % 8:
                 tolerate(drgn.offsetof, ctype, member.name)
         if ctype.size < 4096:
             str(drgn.Object(prog, ctype, address=IMAGE).read_())
@@ -167,7 +167,7 @@ def try_kallsyms(random: Random, corpus: Corpus) -> None:
     for _ in range(random.choice((1, 1, 2, 8, 64))):
         damage(random, data, first, len(data))
     if random.randrange(4) == 0:
-        text = text.replace(random.choice("0123456789abcdef"), random.choice("0123456789abcdef"), 1)
+        text = wrong_address(random, text)
     prog = type(image)(data, image.places, text).program()
     info = vmcoreinfo.of(prog)
     found = kallsyms_find.by_vmcoreinfo(prog, info) or kallsyms_find.by_search(prog, info)
@@ -178,6 +178,16 @@ def try_kallsyms(random: Random, corpus: Corpus) -> None:
         tolerate(found.at, address)
         tolerate(found.next_address, address)
     tolerate(lambda: list(found.all()))
+
+
+def wrong_address(random: Random, text: str) -> str:
+    """VMCOREINFO with another digit in the address of one of the symbols that the readers go by."""
+    lines = text.splitlines()
+    number = random.choice([i for i, line in enumerate(lines) if "kallsyms_" in line or "_stext" in line])
+    digits = list(lines[number])
+    digits[-random.randrange(1, 9)] = random.choice("0123456789abcdef")
+    lines[number] = "".join(digits)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def tolerate(action: Any, *args: Any) -> None:

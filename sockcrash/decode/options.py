@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel.fields import IDENTITY
-from sockcrash.kernel.options import BoundOption, bound_options, option_group
+from sockcrash.kernel.options import BoundOption, answers, bound_options, option_group
 from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.row import Default
@@ -30,7 +30,7 @@ class Plan:
 
     def __init__(self, context: Context, rows: tuple[BoundOption, ...]) -> None:
         self.context = context
-        self._rows = [(bound, {}) for bound in rows if not bound.row.families or context.family in bound.row.families]
+        self._rows = [(bound, {}) for bound in rows if answers(bound.row, context.kind, context.family)]
 
     def options(self, address: int, values: tuple[Any, ...], *, facts: bool) -> list[OptionValue]:
         """Every option in order of level and number; without ``facts`` those that are never set are left out."""

@@ -23,16 +23,21 @@ POINTER_SIZE = 8
 
 _COMPOUND = frozenset((Kind.STRUCT, Kind.UNION))
 _EXPANDED = frozenset((*_COMPOUND, Kind.FUNC_PROTO))
+_ENUM = frozenset((Kind.ENUM, Kind.ENUM64))
 _SCALAR = frozenset((Kind.INT, Kind.FLOAT, Kind.ENUM, Kind.ENUM64))
 _THROUGH = frozenset((Kind.TYPEDEF, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG))
 _UNNAMED = frozenset((Kind.PTR, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG, Kind.ARRAY))
 
 
 class Extent(NamedTuple):
-    """How many bytes a type takes, and the struct or union that lies in them (0: none)."""
+    """How many bytes a type takes, the struct or union that lies in them (0: none), and whether it is a number."""
 
     size: int
-    compound: int
+    compound: int = 0
+    integral: bool = False
+
+
+_UNSIZED = Extent(0)
 
 
 class Checker:
@@ -40,7 +45,7 @@ class Checker:
 
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
-        self._extents: dict[int, Extent] = {0: Extent(0, 0)}
+        self._extents: dict[int, Extent] = {0: _UNSIZED}
         self._weights: dict[int, int] = {}
         self._open: set[int] = set()
 
@@ -59,24 +64,27 @@ class Checker:
         return known
 
     def _measure(self, type_id: int) -> Extent:
-        count = 1
+        count, arrays = 1, 0
         for _ in range(MAX_NESTING):
             kind = self._btf.kind(type_id)
             if kind == Kind.PTR:
-                return self._sized(POINTER_SIZE * count, 0)
+                return self._sized(Extent(POINTER_SIZE * count))
             if kind not in _COMPOUND and kind not in _SCALAR and kind not in _THROUGH and kind != Kind.ARRAY:
-                return Extent(0, 0)
+                return _UNSIZED
             record = self._btf.record(type_id)
             if kind in _COMPOUND:
                 self._check_empty(record, count)
-                return self._sized(record.size * count, type_id)
+                return self._sized(Extent(record.size * count, type_id))
+            if kind in _ENUM and not record.length:
+                return _UNSIZED
             if kind in _SCALAR:
                 if record.size > MAX_SCALAR_SIZE:
                     raise self._btf.bad(f"{record.name!r} has {record.size} bytes")
-                return self._sized(record.size * count, 0)
+                return self._sized(Extent(record.size * count, integral=kind != Kind.FLOAT and not arrays))
             if kind == Kind.ARRAY:
                 type_id = record.body[0]
                 count *= record.body[2]
+                arrays += 1
             else:
                 type_id = record.size
         raise self._btf.bad(f"type {type_id} contains itself")
@@ -85,10 +93,10 @@ class Checker:
         if not record.size and count > MAX_EMPTY_ELEMENTS:
             raise self._btf.bad(f"an array has {count} elements without bytes")
 
-    def _sized(self, size: int, compound: int) -> Extent:
-        if size >= MAX_TYPE_SIZE:
-            raise self._btf.bad(f"a type has {size} bytes")
-        return Extent(size, compound)
+    def _sized(self, extent: Extent) -> Extent:
+        if extent.size >= MAX_TYPE_SIZE:
+            raise self._btf.bad(f"a type has {extent.size} bytes")
+        return extent
 
     def _weight(self, type_id: int) -> int:
         weight = self._weights.get(type_id)
@@ -113,17 +121,16 @@ class Checker:
         space = 8 * record.size
         weight = record.length
         words, extents = record.body.tolist(), self._extents
-        for type_id, position in zip(words[1::3], words[2::3], strict=True):
-            size, compound = extents.get(type_id) or self.extent(type_id)
-            bits = 8 * size
-            if record.flag and position >> 24:
-                if position >> 24 > bits:
-                    raise self._btf.bad(f"a bit-field in {record.name!r} is wider than its type")
-                bits, position = position >> 24, position & 0xFFFFFF  # noqa: PLW2901
-            if position + bits > space:
-                raise self._btf.bad(f"a member lies beyond the end of {record.name!r}")
-            if compound:
-                weight += self._weights.get(compound) or self._weight(compound)
+        for type_id, place in zip(words[1::3], words[2::3], strict=True):
+            extent = extents.get(type_id) or self.extent(type_id)
+            width, position = (place >> 24, place & 0xFFFFFF) if record.flag else (0, place)
+            bits = width or 8 * extent.size
+            if (width and not (extent.integral and width <= 8 * extent.size)) or (not width and position % 8):
+                raise self._btf.bad(f"a member of {record.name!r} can't be a bit-field")
+            if extent is _UNSIZED or position + bits > space:
+                raise self._btf.bad(f"a member does not fit into {record.name!r}")
+            if extent.compound:
+                weight += self._weights.get(extent.compound) or self._weight(extent.compound)
         return weight
 
     def _weigh_function(self, record: Record) -> int:

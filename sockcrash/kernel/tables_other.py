@@ -7,6 +7,7 @@ known says so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("array_sockets", "mptcp_sockets", "namespace_sockets", "netlink_sockets", "udp_sockets", "unix_sockets")
+
+logger = logging.getLogger("sockcrash")
 
 _UDP_TABLE = Group("udp_table", (row("hash", "struct udp_table"), row("mask", "struct udp_table")))
 _UDP_OF_NET = Group(
@@ -91,14 +94,22 @@ def _variable(kernel: Kernel, name: str) -> drgn.Object | None:
         return None
 
 
-def _place(kernel: Kernel, name: str, complain: Complain) -> tuple[int, int] | None:
+def _place(kernel: Kernel, name: str) -> tuple[int, int] | None:
     """Offset and size of a row of ``_NODES``; None if this kernel has no such member or its type is not known."""
     bound = next(bound for bound in kernel.bounds(_NODES) if bound.field.name == name)
     if bound.spot is not None:
         return bound.spot.offset, bound.spot.size
     if isinstance(bound.absent, Absent) and bound.absent.reason is Reason.NO_TYPE_INFO:
-        complain(f"sockets are found by their descriptors only, as a table can't be read: {bound.absent.detail}")
+        _say_once(kernel, f"sockets of one table are found by their descriptors only: {bound.absent.detail}")
     return None
+
+
+def _say_once(kernel: Kernel, message: str) -> None:
+    """Types that are not there are no fault of the memory: said, but nothing was unreadable."""
+    said: set[str] = kernel.cache.setdefault("said", set())
+    if message not in said:
+        said.add(message)
+        logger.warning("%s", message)
 
 
 def array_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
@@ -109,7 +120,7 @@ def array_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
             continue
         offset, size = 0, drgn.sizeof(variable.type_)
         if array.lists:
-            inside = _place(kernel, array.lists, complain)
+            inside = _place(kernel, array.lists)
             if inside is None:
                 continue
             offset, size = inside
@@ -123,7 +134,7 @@ def _of_array(kernel: Kernel, array: _Array, table: int, size: int, complain: Co
         lists = [head for head in range(table, table + size, 16) if any(ring(kernel, head, 0, complain))]
     else:
         lists = heads(kernel, table, size // 8, 8, 0, complain)
-    node = _place(kernel, array.node, complain) if lists else None
+    node = _place(kernel, array.node) if lists else None
     if node is None:
         return
     for start in lists:
@@ -138,7 +149,7 @@ def namespace_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     node = kernel.offsets(_NODES)["sock.node"]
     for net in namespaces(kernel, complain):
         for how, name in _OF_NET:
-            head = _place(kernel, name, complain)
+            head = _place(kernel, name)
             if head is not None:
                 for address in chain(kernel, net + head[0], node, complain):
                     yield Found(address, how, (how,))
@@ -218,7 +229,7 @@ def netlink_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
 def mptcp_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     """MPTCP connections by their token, and listeners by the TCP socket that listens for them."""
     tables, mask = _variable(kernel, "token_hash"), _variable(kernel, "token_mask")
-    head = _place(kernel, "mptcp.head", complain) if tables is not None else None
+    head = _place(kernel, "mptcp.head") if tables is not None else None
     if tables is None or mask is None or head is None:
         return
     try:

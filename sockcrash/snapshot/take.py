@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ("split_types", "take", "taken_meta")
 
 _MAX_SOCKET = 1 << 16
+# What VMCOREINFO says of the build, whatever the boot: a file of types is the same for all boots of a kernel.
+_OF_THE_BUILD = (b"OSRELEASE=", b"BUILD-ID=", b"PAGESIZE=")
 
 
 def take(
@@ -109,4 +111,5 @@ def taken_meta(target: dict[str, Any], selection: list[str]) -> dict[str, Any]:
 def split_types(snapshot: Snapshot, name: str) -> tuple[Snapshot, Snapshot]:
     """A snapshot without its BTF, which names the file ``name`` beside it, and that file's content."""
     lean = Snapshot(snapshot.vmcoreinfo, {**snapshot.meta, "types": name}, {}, snapshot.ranges)
-    return lean, Snapshot(snapshot.vmcoreinfo, {"schema": 1}, snapshot.btf, Ranges(()))
+    whose = [line for line in snapshot.vmcoreinfo.splitlines(keepends=True) if line.startswith(_OF_THE_BUILD)]
+    return lean, Snapshot(b"".join(whose), {"schema": 1}, snapshot.btf, Ranges(()))

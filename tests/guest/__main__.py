@@ -49,7 +49,6 @@ def main() -> None:
     parser.add_argument("--programs", action="store_true", help="also nginx, redis-server, sshd and NFS")
     args = parser.parse_args()
     reg = Registry()
-    names = ["init"] if args.many else NAMES
     answers = {} if args.many else sweep.run()
     if args.programs:
         programs.open_all(reg)
@@ -60,7 +59,9 @@ def main() -> None:
     record: dict[str, Any] = {
         "schema": 1,
         "release": os.uname().release,
-        "netns": [{"name": name, "inode": netns.inode_of(name)} for name in names],
+        "netns": [
+            {"name": name, "inode": netns.inode_of(name)} for name in (["init"] if args.many else NAMES)
+        ],
         "seed": chances.SEED,
         "sweep": answers,
         "refused": reg.refused,
@@ -74,7 +75,7 @@ def main() -> None:
         if word == "write":
             Path(path).write_text(json.dumps(record))
         else:
-            record[word] = truth.observe(reg, names, before=word == "before")
+            record[word] = truth.glance() if args.many else truth.observe(reg, NAMES, before=word == "before")
             sockets = record[word].pop("sockets")
             record.setdefault("sockets", sockets)
         print("DONE", flush=True)

@@ -8,6 +8,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from . import filters
 from .names import (
     AF_VSOCK,
     IPPROTO_ICMPV6,
@@ -36,7 +37,6 @@ ON = (1,)
 TIME = (struct.pack("qq", 1, 250000), struct.pack("qq", 30, 0))
 STAMPING = (0x10, 0x52, 0x3F)
 QUAD = tuple(struct.pack("Q", size) for size in (131072, 200000))
-ALL_PASS = struct.pack("HHI", 6, 0, 0xFFFFFFFF)  # BPF_RET | BPF_K: accept the whole packet
 
 
 class Table(dict[str, tuple[int, tuple[int | bytes, ...]]]):
@@ -161,15 +161,6 @@ def _scatter(reg: Registry, label: str, dice: random.Random, leave: frozenset[st
         reg.apply(label, name, level, number, value)
 
 
-def _filtered(reg: Registry, label: str) -> None:
-    """Attach a classic BPF program that accepts everything."""
-    import ctypes
-
-    code = ctypes.create_string_buffer(ALL_PASS)
-    program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(code))
-    reg.apply(label, "SO_ATTACH_FILTER", SOL_SOCKET, 26, program)
-
-
 def _alone(reg: Registry, dice: random.Random) -> None:
     """Unconnected sockets of every kind; every fourth in a namespace with changed sysctls, every fifth untouched."""
     for kind, (family, variant, protocol) in KINDS.items():
@@ -185,7 +176,9 @@ def _alone(reg: Registry, dice: random.Random) -> None:
             if number % 5 != 4:
                 _scatter(reg, label, dice)
             if number == 1:
-                _filtered(reg, label)
+                filters.classic(reg, label)
+            if number == 2:
+                filters.extended(reg, label)
 
 
 def _connected(reg: Registry, dice: random.Random) -> None:

@@ -13,7 +13,7 @@ from oracle.ss import parse
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ("Truth", "load")
+__all__ = ("Truth", "load", "of_raw")
 
 IPPROTO_TCP, TCP_INFO = 6, 11
 SOCK_STREAM = 1
@@ -67,7 +67,11 @@ def _is_tcp(one: dict[str, Any]) -> bool:
 
 def load(path: Path) -> Truth:
     """Read one; ss lines nearest to our look win: the last before it and the first after it."""
-    raw = json.loads(path.read_text())
+    return of_raw(json.loads(path.read_text()))
+
+
+def of_raw(raw: dict[str, Any]) -> Truth:
+    """A truth that is read already."""
     before = _samples(raw["before"]["commands"])
     after = _samples(list(reversed(raw["after"]["commands"]))) if "after" in raw else {}
     return Truth(raw, before, after)

@@ -225,7 +225,7 @@ def test_a_closed_window(dump: Dump) -> None:
 
 
 def test_retransmission_to_a_dead_peer(dump: Dump) -> None:
-    found = tcp(dump, "dead-peer-child")
+    found = tcp(dump, "dead-peer")
     assert found["icsk_backoff"] >= 1
     assert found["icsk_retransmits"] >= 1
     assert found["ca_state"] == "Loss"

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from sockcrash.kernel import uapi
 from sockcrash.kernel.layout import Bound, Field, Group, bind
-from sockcrash.kernel.options import programs, sol_socket, sol_socket_facts, tcp
+from sockcrash.kernel.options import datagram, ip, ipv6, programs, raw, sol_socket, sol_socket_facts, tcp
 from sockcrash.kernel.options.row import EVERY_KIND, LEVELS, Option
 from sockcrash.model import Absent, Reason
 
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("ACCEPTED", "LEVELS", "ROWS", "BoundOption", "bound_options", "option_group")
+__all__ = ("LEVELS", "ROWS", "BoundOption", "answers", "bound_options", "option_group")
 
-_MODULES = (sol_socket, programs, sol_socket_facts, tcp)
+_MODULES = (sol_socket, programs, sol_socket_facts, tcp, ip, ipv6, datagram, raw)
 ROWS: tuple[Option, ...] = tuple(
     sorted((row for module in _MODULES for row in module.ROWS), key=lambda row: (list(LEVELS).index(row.level), row.number))
 )
 """Ordered by level and number; an option has several rows where kinds of socket differ."""
 
+_V6_ONLY = ("IPPROTO_IPV6", "IPPROTO_ICMPV6")
 _NOT_GIVEN = Absent(Reason.NOT_IN_KERNEL, "getsockopt of this kernel does not return it")
 
 
@@ -47,6 +49,15 @@ class BoundOption:
     member: str | None
     lost: Absent | None
     raw: Absent | None
+
+
+def answers(row: Option, kind: str, family: int) -> bool:
+    """Whether sockets of that kind and family answer a row: ipv6_getsockopt() hands level IPPROTO_IP on, but not RAW's."""
+    if row.level in _V6_ONLY:
+        return family == uapi.AF_INET6
+    if row.level == "IPPROTO_IP" and kind == "raw":
+        return family == uapi.AF_INET
+    return not row.families or family in row.families
 
 
 def _rows(kind: str) -> Iterator[Option]:

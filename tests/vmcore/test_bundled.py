@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The bundled vmcores, which need no guest and no network: complete, unharmed, and right by their own truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import test_inspect_ss
+from harness import PROJECT, Dump, Ended, sockcrash_here
+from oracle.truth import of_raw
+
+from sockcrash.target import TargetOptions, open_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from drgn import Program
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    tomllib = None  # type: ignore[assignment]
+
+SHELF = PROJECT / "vmcores"
+SERIES = sorted(path.parent.name for path in SHELF.glob("*/meta.toml"))
+
+
+class Bundle(Dump):
+    """A snapshot with the truth beside it, as a dump."""
+
+    def __init__(self, directory: Path) -> None:
+        self.series = directory.name
+        self.directory = directory
+        self.core = directory / "vmcore.xz"
+        self.target_options = ("-c", str(self.core))
+        self.truth = of_raw(json.loads(lzma.decompress((directory / "truth.json.xz").read_bytes())))
+        self._prog: Program = open_target(TargetOptions(core=str(self.core))).prog
+
+    @property
+    def prog(self) -> Program:
+        return self._prog
+
+
+@pytest.fixture(scope="module", params=SERIES)
+def bundle(request: pytest.FixtureRequest) -> Iterator[Bundle]:
+    """Each bundled vmcore in turn."""
+    opened = Bundle(SHELF / request.param)
+    yield opened
+    opened.close()
+
+
+def run(bundle: Bundle, command: str, *args: str) -> Ended:
+    return sockcrash_here(command, "-c", str(bundle.core), *args)
+
+
+def test_there_is_one_of_each_kernel() -> None:
+    assert [series for series in ("5.10", "6.1", "6.12") if series not in SERIES] == []
+    assert len(SERIES) >= 4
+
+
+def test_the_account_fits_the_files(bundle: Bundle) -> None:
+    if tomllib is None:
+        pytest.skip("this Python has no tomllib")
+    meta: dict[str, Any] = tomllib.loads((bundle.directory / "meta.toml").read_text())
+    assert meta["kernel"] == bundle.truth.raw["release"]
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in bundle.directory.glob("*.xz")}
+    assert meta["sha256"] == files
+
+
+def test_every_key_of_ss(bundle: Bundle, figures: Callable[[str], None]) -> None:
+    test_inspect_ss.test_every_key_of_ss(bundle, figures)
+
+
+def test_nothing_that_ss_lists_is_missing(bundle: Bundle) -> None:
+    test_inspect_ss.test_nothing_that_ss_lists_is_missing(bundle)
+
+
+def test_owners_are_kept(bundle: Bundle) -> None:
+    for label, one in bundle.truth.tcp_sockets.items():
+        if one.get("fd") is None or one.get("inode") in (None, 0):
+            continue
+        record = bundle.labelled(label)
+        assert {"kind": "fd", "pid": one["pid"], "comm": "python3", "fd": one["fd"]} in record["owners"], label
+
+
+def test_all_together_are_small() -> None:
+    assert sum(path.stat().st_size for path in SHELF.rglob("*") if path.is_file()) < 6_000_000
