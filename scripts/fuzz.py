@@ -153,7 +153,12 @@ def use_type(prog: drgn.Program, types: BtfTypes, type_id: int) -> None:
     if ctype.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION) and ctype.members:
         for member in ctype.members:
             tolerate(lambda member: member.type, member)
-            if member.name and member.name.isidentifier() and not member.bit_offset % 8:
+            if (
+                member.name
+                and member.name.isascii()
+                and member.name.isidentifier()
+                and not member.bit_offset % 8
+            ):
                 tolerate(drgn.offsetof, ctype, member.name)
         if ctype.size < 4096:
             str(drgn.Object(prog, ctype, address=IMAGE).read_())

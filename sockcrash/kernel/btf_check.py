@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_NESTING = 100  # typedefs, pointers, arrays, qualifiers and structs within each other; C code has a dozen
 MAX_TYPE_SIZE = 1 << 32  # bytes
-MAX_EXPANDED = 1 << 18  # members of a struct, those of the structs within it included
+MAX_EXPANDED = 1 << 16  # members of a struct, those of the structs within it included
 MAX_SCALAR_SIZE = 16  # bytes
 MAX_EMPTY_ELEMENTS = 1 << 16  # of an array whose elements have no bytes
 POINTER_SIZE = 8
@@ -50,11 +50,12 @@ class Checker:
         self._open: set[int] = set()
 
     def check(self, type_id: int) -> None:
-        """That a type ends, and that the members of a struct lie within it."""
-        if self._btf.kind(type_id) in _EXPANDED:
+        """That a type ends, and that the members of a struct and the elements of an array fit into it."""
+        kind = self._btf.kind(type_id)
+        if kind in _EXPANDED:
             self._weight(type_id)
-        else:
-            self.extent(type_id)
+        elif self.extent(type_id) is _UNSIZED and kind == Kind.ARRAY:
+            raise self._btf.bad(f"array {type_id} is of something that has no size")
 
     def extent(self, type_id: int) -> Extent:
         """The size of any type that has one; of others 0 bytes."""

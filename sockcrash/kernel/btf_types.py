@@ -34,7 +34,7 @@ _FINDABLE: dict[TypeKind, tuple[Kind, ...]] = {
     TypeKind.BOOL: (Kind.INT,),
     TypeKind.FLOAT: (Kind.FLOAT,),
 }
-_LOWEST_ERRNO = 4095  # MAX_ERRNO
+_MAX_ERRNO = 4095
 _INT_NAMES = {1: "char", 2: "short", 4: "int", 8: "long"}
 
 
@@ -187,11 +187,10 @@ class BtfTypes:
         )
 
     def _looks_signed(self, values: list[int], bits: int) -> bool:
-        """Old writers do not mark signed enums: values just below zero are then taken for negative ones."""
+        """Old writers do not mark signed enums: one with a value just below zero is then taken for one."""
         if self._guess_signs is None:
             self._guess_signs = not self.btf.has_signed_enums()
-        high = [value for value in values if value >> bits - 1] if self._guess_signs else []
-        return bool(high) and min(high) >= (1 << bits) - _LOWEST_ERRNO
+        return self._guess_signs and any(value >= (1 << bits) - _MAX_ERRNO for value in values)
 
     def _compatible_int(self, size: int, signed: bool) -> drgn.Type:
         name = _INT_NAMES.get(size)

@@ -84,6 +84,12 @@ def attach_modules(prog: drgn.Program, *, live: bool) -> bool:
     return True
 
 
+def kernel_types(prog: drgn.Program) -> BtfTypes:
+    """The types of vmlinux of a Program that ``attach`` or ``attach_modules`` served."""
+    types: Types = prog.cache[CACHE]
+    return types.kernel
+
+
 def module_types(prog: drgn.Program, name: str) -> BtfTypes | None:
     """The types of one loaded module, None if its BTF can't be had or DWARF serves instead."""
     types: Types | None = prog.cache.get(CACHE)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import drgn
@@ -11,6 +12,7 @@ import drgn
 from sockcrash.errors import NotASocketError
 from sockcrash.kernel.fields import FULL, IDENTITY
 from sockcrash.kernel.files import descriptors, find_task, socket_of_file, tasks
+from sockcrash.kernel.mptcp import subflows
 from sockcrash.kernel.tables import table_sockets
 from sockcrash.locate.address import KERNEL_SPACE, Handle, by_socket, handle_at, prove
 
@@ -110,8 +112,21 @@ def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[H
                 yield handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
         return
     seen: set[int] = set()
+    multipath: list[int] = []
+    for handle in chain(_in_tables(kernel, complain, how), _in_files(kernel, complain, how)):
+        if handle.address not in seen:
+            seen.add(handle.address)
+            if handle.kind.name == "mptcp":
+                multipath.append(handle.address)
+            yield handle
+    for handle in _subflows(kernel, multipath, complain, how):
+        if handle.address not in seen:
+            seen.add(handle.address)
+            yield handle
+
+
+def _in_tables(kernel: Kernel, complain: Complain, how: str) -> Iterator[Handle]:
     for found in table_sockets(kernel, complain):
-        seen.add(found.address)
         try:
             handle = handle_at(kernel, found.address, how or found.how)
         except drgn.FaultError as error:
@@ -121,10 +136,16 @@ def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[H
             yield handle
         else:
             complain(f"what the table of {found.how} sockets leads to at {found.address:#x} is none: left out")
-    for handle in _in_files(kernel, complain, how):
-        if handle.address not in seen:
-            seen.add(handle.address)
-            yield handle
+
+
+def _subflows(kernel: Kernel, multipath: list[int], complain: Complain, how: str) -> Iterator[Handle]:
+    """The TCP sockets of MPTCP sockets: the first one of a fresh socket is in no table and has no file of its own."""
+    for msk in multipath:
+        try:
+            for address in subflows(kernel, msk, complain):
+                yield handle_at(kernel, address, how or f"subflow of {msk:#x}")
+        except drgn.FaultError as error:
+            complain(f"the subflows of the MPTCP socket at {msk:#x} are unreadable: {error}")
 
 
 def _in_files(kernel: Kernel, complain: Complain, how: str) -> Iterator[Handle]:

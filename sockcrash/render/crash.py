@@ -46,6 +46,8 @@ def _scalar(value: Any) -> str:
         return "{" + ", ".join(_element(one) for one in value) + "}"
     if isinstance(value, Absent):
         return show(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return printable(str(value))
 
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
 
-from . import chances, crowd, holders, netns, others, programs, sweep, tcp, truth
+from . import chances, crowd, families, holders, netns, others, programs, sweep, tcp, truth
 from .registry import Registry
 
 TUNED = {
@@ -28,7 +29,7 @@ PEER = {
     "ipv4/tcp_rmem": "4096 200000 4000000",
     "ipv4/ip_default_ttl": "88",
 }
-NAMES = ["init", "peer", "dead", "tuned"]
+NAMES = ["init", "peer", "dead", "tuned", families.OWN]
 
 
 def prepare(reg: Registry) -> None:
@@ -38,7 +39,9 @@ def prepare(reg: Registry) -> None:
     netns.add("tuned", TUNED)
     netns.link("init", "peer", "va", 1)
     netns.link("init", "dead", "vd", 2)
-    for step in (others.open_all, chances.open_all, tcp.open_lasting, holders.open_all, tcp.open_fleeting):
+    families.prepare()
+    lasting = (others.open_all, chances.open_all, families.open_all, tcp.open_lasting)
+    for step in (*lasting, holders.open_all, tcp.open_fleeting):
         step(reg)
 
 
@@ -48,6 +51,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=0, help="that many established TCP sockets instead")
     parser.add_argument("--programs", action="store_true", help="also nginx, redis-server, sshd and NFS")
     args = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)  # 5.10 charges BPF to it
     reg = Registry()
     answers = {} if args.many else sweep.run()
     if args.programs:

@@ -29,13 +29,18 @@ ABSENT = {errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 SS_CLOSE = (("ss", "-tanieOm"), ("ss", "-tanieOmH"))  # nearest to the point of the dump
 SS_FAR = (
     ("ss", "-Maein"), ("ss", "-uaneOm"), ("ss", "-waneOm"), ("ss", "-xaneOm"), ("ss", "-0aneOm"),
-    ("ss", "-f", "netlink", "-ane"), ("ss", "-f", "vsock", "-ane"), ("ss", "-tanpe"), ("ss", "-s"),
+    ("ss", "-f", "netlink", "-ane"), ("ss", "-f", "vsock", "-ane"), ("ss", "--xdp", "-aneOm"),
+    ("ss", "-tanpe"), ("ss", "-s"),
 )  # fmt: skip
 FILES = (
     "tcp",
     "tcp6",
     "udp",
     "udp6",
+    "udplite",
+    "udplite6",
+    "icmp",
+    "icmp6",
     "raw",
     "raw6",
     "unix",
@@ -140,7 +145,8 @@ def _identity(held: Held, sock: socket.socket) -> dict[str, Any]:
 
 def _command(argv: tuple[str, ...], where: str) -> dict[str, Any]:
     start = time.monotonic()
-    done = subprocess.run(["nsenter", f"--net={netns.path_of(where)}", *argv], capture_output=True, text=True)
+    inside = ["nsenter", f"--net={netns.path_of(where)}", *argv]
+    done = subprocess.run(inside, capture_output=True, text=True, errors="surrogateescape")
     end = time.monotonic()
     text = "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
     return {
@@ -153,7 +159,7 @@ def _file(name: str, where: str) -> dict[str, Any]:
     with netns.inside(where):
         start = time.monotonic()
         try:
-            text = Path("/proc/thread-self/net", name).read_text()
+            text = Path("/proc/thread-self/net", name).read_text(errors="surrogateescape")
         except OSError:
             text = None
         return {

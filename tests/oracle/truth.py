@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oracle.compare import Sample, Window
+from oracle.clock import Window
+from oracle.compare import Sample
 from oracle.ss import parse
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import SERIES, Dump, dump_directory, kdump_directory
+from harness import SERIES, Dump, dump_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +32,3 @@ def _one(series: str) -> Iterator[Dump]:
 def dump_6_1() -> Iterator[Dump]:
     """The dump of 6.1, for what need not be tried on all of them."""
     yield from _one("6.1")
-
-
-@pytest.fixture(scope="module", params=["vmcore.elf", "vmcore", "vmcore.lzo", "vmcore.zstd"])
-def kdump(request: pytest.FixtureRequest) -> Iterator[Dump]:
-    """The dumps that makedumpfile wrote of one crashed 6.1: ELF, and compressed by zlib, lzo and zstd."""
-    if "6.1" not in SERIES:
-        pytest.skip("6.1: SOCKCRASH_TEST_SERIES leaves it out")
-    opened = Dump("6.1", kdump_directory("6.1"), request.param)
-    yield opened
-    opened.close()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from oracle.compare import Window
+from oracle.clock import Window
 from oracle.truth import Truth, load
 
 import sockcrash.target

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from harness import sockcrash_here
 from oracle import tcp_info
-from oracle.compare import Compared, Sample, Verdict, Window, compare, summary
+from oracle.clock import Window
+from oracle.compare import Compared, Sample, Verdict, compare, summary
 from oracle.ours import as_ss, not_compared
 
 if TYPE_CHECKING:

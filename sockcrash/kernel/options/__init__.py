@@ -8,15 +8,30 @@ it), settings.py (sysctls), context.py (what functions of rows may look at).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.layout import Bound, Field, Group, bind
-from sockcrash.kernel.options import datagram, ip, ipv6, programs, raw, sol_socket, sol_socket_facts, tcp
-from sockcrash.kernel.options.row import EVERY_KIND, LEVELS, Option
+from sockcrash.kernel.options import (
+    datagram,
+    ip,
+    ipv6,
+    mptcp,
+    netlink,
+    packet,
+    programs,
+    raw,
+    sol_socket,
+    sol_socket_facts,
+    tcp,
+    tls,
+    vsock,
+    xdp,
+)
+from sockcrash.kernel.options.row import EVERY_KIND, LEVELS, Option, field
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
@@ -24,14 +39,21 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("LEVELS", "ROWS", "BoundOption", "answers", "bound_options", "option_group")
+__all__ = (
+    "LEVELS", "LEVEL_ORDER", "ROWS", "BoundOption", "answers", "bound_options", "deciding", "first_subflow_options",
+    "index_of", "option_group",
+)  # fmt: skip
 
-_MODULES = (sol_socket, programs, sol_socket_facts, tcp, ip, ipv6, datagram, raw)
+_MODULES = (
+    *(sol_socket, programs, sol_socket_facts, tcp, ip, ipv6, datagram, raw),
+    *(mptcp, tls, packet, netlink, vsock, xdp),
+)
 ROWS: tuple[Option, ...] = tuple(
     sorted((row for module in _MODULES for row in module.ROWS), key=lambda row: (list(LEVELS).index(row.level), row.number))
 )
 """Ordered by level and number; an option has several rows where kinds of socket differ."""
 
+LEVEL_ORDER = {level: number for number, level in enumerate(LEVELS)}
 _V6_ONLY = ("IPPROTO_IPV6", "IPPROTO_ICMPV6")
 _NOT_GIVEN = Absent(Reason.NOT_IN_KERNEL, "getsockopt of this kernel does not return it")
 
@@ -51,13 +73,36 @@ class BoundOption:
     raw: Absent | None
 
 
-def answers(row: Option, kind: str, family: int) -> bool:
-    """Whether sockets of that kind and family answer a row: ipv6_getsockopt() hands level IPPROTO_IP on, but not RAW's."""
+def answers(row: Option, kind: str, family: int, ulp: str) -> bool:
+    """Whether sockets of that kind, family and upper layer protocol answer a row.
+
+    ipv6_getsockopt() hands level IPPROTO_IP on, but not for RAW sockets.
+    """
+    if row.level == "SOL_TLS":
+        return ulp == "tls"
     if row.level in _V6_ONLY:
         return family == uapi.AF_INET6
     if row.level == "IPPROTO_IP" and kind == "raw":
         return family == uapi.AF_INET
     return not row.families or family in row.families
+
+
+# What decides which rows a socket has, and what they may say.
+_DECIDING: dict[str, tuple[Field, ...]] = {
+    "tcp": (
+        # Facts of the SYN, in accepted sockets only: no stream socket can set them (tcp_v4_syn_recv_sock and its kin).
+        field("inet_sock", "mc_index"),
+        field("inet_sock", "pinet6->mcast_oif"),
+        tcp.ULP_NAME,
+    ),
+    "mptcp": mptcp.FIRST,
+}
+
+
+def deciding(kind: str, values: tuple[Any, ...], index: Mapping[str, int]) -> tuple[Any, ...]:
+    """tcp: mc_index, mcast_oif, name of the ULP. mptcp: the first subflow, flags. Others: nothing."""
+    names = _GROUPS[kind][1]
+    return tuple(values[index[names[one]]] for one in _DECIDING.get(kind, ()))
 
 
 def _rows(kind: str) -> Iterator[Option]:
@@ -68,13 +113,12 @@ def _make_group(kind: str) -> tuple[Group, dict[Field, str]]:
     """The fields of all rows of a kind, each once, under names of their own."""
     names: dict[Field, str] = {}
     fields: list[Field] = []
-    for row in _rows(kind):
-        for field in (*row.fields, *row.marks):
-            if field not in names:
-                prefix = f"{len(fields)}:"
-                converts = tuple(dataclasses.replace(one, name=prefix + one.name) for one in field.converts)
-                fields.append(dataclasses.replace(field, name=prefix + field.name, converts=converts))
-                names[field] = (converts or (fields[-1],))[0].name
+    wanted = [one for row in _rows(kind) for one in (*row.fields, *row.marks)]
+    for number, one in enumerate(dict.fromkeys((*_DECIDING.get(kind, ()), *wanted))):
+        prefix = f"{number}:"
+        converts = tuple(dataclasses.replace(convert, name=prefix + convert.name) for convert in one.converts)
+        fields.append(dataclasses.replace(one, name=prefix + one.name, converts=converts))
+        names[one] = (converts or (fields[-1],))[0].name
     return Group(f"options of {kind}", tuple(fields)), names
 
 
@@ -86,12 +130,31 @@ def option_group(kind: str) -> Group:
     return _GROUPS[kind][0]
 
 
-def bound_options(kernel: Kernel, kind: str, index: dict[str, int]) -> tuple[BoundOption, ...]:
-    """The rows of a kind on this kernel; ``index`` is where the reader puts the names of ``option_group(kind)``."""
-    group, names = _GROUPS[kind]
-    bounds = dict(zip((field.name for field in group.fields), kernel.bounds(group), strict=True))
-    by_field = {field: bounds[_plain(name, bounds)] for field, name in names.items()}
-    return tuple(_bind(kernel, row, index, names, by_field) for row in _rows(kind))
+def index_of(kernel: Kernel, kind: str) -> Mapping[str, int]:
+    """Where a reader puts the names of ``option_group(kind)``, whatever other groups it reads."""
+    return kernel.reader(option_group(kind)).indexes[0]
+
+
+def bound_options(kernel: Kernel, kind: str) -> tuple[BoundOption, ...]:
+    """The rows of a kind on this kernel; bound once."""
+    memo: dict[str, tuple[BoundOption, ...]] = kernel.cache.setdefault("bound_options", {})
+    if kind not in memo:
+        group, names = _GROUPS[kind]
+        index = index_of(kernel, kind)
+        bounds = dict(zip((one.name for one in group.fields), kernel.bounds(group), strict=True))
+        by_field = {one: bounds[_plain(name, bounds)] for one, name in names.items()}
+        memo[kind] = tuple(_bind(kernel, row, index, names, by_field) for row in _rows(kind))
+    return memo[kind]
+
+
+def first_subflow_options(kernel: Kernel) -> frozenset[str]:
+    """The names of TCP options that an MPTCP socket of this kernel answers for its first subflow."""
+    if "first_subflow_options" not in kernel.cache:
+        rows = mptcp.OF_FIRST_SUBFLOW.items()
+        there = {name for name, given in rows if all(bind(kernel.prog, one).spot for one in given)}
+        kernel.cache["first_subflow_options"] = frozenset(there)
+    found: frozenset[str] = kernel.cache["first_subflow_options"]
+    return found
 
 
 def _plain(name: str, bounds: dict[str, Bound]) -> str:
@@ -103,17 +166,17 @@ def _plain(name: str, bounds: dict[str, Bound]) -> str:
 
 
 def _bind(
-    kernel: Kernel, row: Option, index: dict[str, int], names: dict[Field, str], bounds: dict[Field, Bound]
+    kernel: Kernel, row: Option, index: Mapping[str, int], names: dict[Field, str], bounds: dict[Field, Bound]
 ) -> BoundOption:
-    found = [bounds[field] for field in row.fields]
+    found = [bounds[one] for one in row.fields]
     lost = next((bound.absent for bound in found if bound.absent), None)
     if row.lenient and found and any(bound.spot for bound in found):
         lost = None
-    given = all(bind(kernel.prog, field).spot for field in row.given)
+    given = all(bind(kernel.prog, one).spot for one in row.given)
     raw = row.raw if row.raw is not None or given else _NOT_GIVEN
     if not given and not row.fields:
         lost = _NOT_GIVEN
-    places = [index[names[field]] for field in (*row.fields, *row.marks)]
+    places = [index[names[one]] for one in (*row.fields, *row.marks)]
     return BoundOption(row, _picker(places), _members(found), lost, raw)
 
 

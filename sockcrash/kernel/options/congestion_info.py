@@ -19,10 +19,10 @@ from sockcrash.model import Absent, Section
 
 __all__ = ("CC_INFO",)
 
-_Private = Callable[[Section, dict[str, int]], tuple[str, tuple[int, ...]]]
+_Private = Callable[[Section, dict[str, int], int], tuple[str, tuple[int, ...]]]
 
 
-def _bbr(private: Section, tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+def _bbr(private: Section, tcp: dict[str, int], _hz: int) -> tuple[str, tuple[int, ...]]:
     """struct tcp_bbr_info: bandwidth in bytes per second, from segments per µs << 24."""
     segments = private["lt_bw"] if private["lt_use_bw"] else private["bw.s[0].v"]
     rate = segments * tcp["mss_cache"] * 1_000_000 >> 24
@@ -30,29 +30,43 @@ def _bbr(private: Section, tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
     return "5I", (rate & 0xFFFFFFFF, rate >> 32 & 0xFFFFFFFF, *gains)
 
 
-def _dctcp(private: Section, tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+def _dctcp(private: Section, tcp: dict[str, int], _hz: int) -> tuple[str, tuple[int, ...]]:
     """struct tcp_dctcp_info"""
     marked = tcp["mss_cache"] * (tcp["delivered_ce"] - private["old_delivered_ce"]) & 0xFFFFFFFF
     total = tcp["mss_cache"] * (tcp["delivered"] - private["old_delivered"]) & 0xFFFFFFFF
     return "HHIII", (1, private["ce_state"] & 0xFFFF, private["dctcp_alpha"], marked, total)
 
 
-def _dctcp_off(_private: Section, _tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+def _dctcp_off(_private: Section, _tcp: dict[str, int], _hz: int) -> tuple[str, tuple[int, ...]]:
     return "HHIII", (0, 0, 0, 0, 0)
 
 
-def _vegas(private: Section, _tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+def _vegas(private: Section, _tcp: dict[str, int], _hz: int) -> tuple[str, tuple[int, ...]]:
     """struct tcpvegas_info"""
     return "4I", (private["doing_vegas_now"], private["cntRTT"], private["baseRTT"], private["minRTT"])
 
 
-def _yeah(private: Section, _tcp: dict[str, int]) -> tuple[str, tuple[int, ...]]:
+def _yeah(private: Section, _tcp: dict[str, int], _hz: int) -> tuple[str, tuple[int, ...]]:
     names = ("doing_vegas_now", "cntRTT", "baseRTT", "minRTT")
     return "4I", tuple(private[f"vegas.{name}"] for name in names)
 
 
+def _westwood(private: Section, _tcp: dict[str, int], hz: int) -> tuple[str, tuple[int, ...]]:
+    return "4I", (1, 0, private["rtt"] * 1_000_000 // hz, private["rtt_min"] * 1_000_000 // hz)
+
+
+def _illinois(private: Section, _tcp: dict[str, int], _hz: int) -> tuple[str, tuple[int, ...]]:
+    count = private["cnt_rtt"]
+    return "4I", (1, count, private["sum_rtt"] // count & 0xFFFFFFFF if count else 0, private["base_rtt"])
+
+
+def _nv(private: Section, _tcp: dict[str, int], _hz: int) -> tuple[str, tuple[int, ...]]:
+    return "4I", (1, private["nv_rtt_cnt"], private["nv_last_rtt"], private["nv_min_rtt"])
+
+
 _PRIVATE: dict[str, _Private] = {
-    "bbr": _bbr, "dctcp": _dctcp, "dctcp-reno": _dctcp_off, "vegas": _vegas, "yeah": _yeah,
+    "bbr": _bbr, "dctcp": _dctcp, "dctcp-reno": _dctcp_off, "vegas": _vegas, "yeah": _yeah, "westwood": _westwood,
+    "illinois": _illinois, "nv": _nv,
 }  # fmt: skip
 
 
@@ -69,7 +83,7 @@ def _value(context: Context, get_info: int, name: str, *members: int) -> Any:
         (private,) = reader.sections(context.address + context.kernel.offsets(PRIVATE_AREA)["icsk_ca_priv"])
     except drgn.FaultError as error:
         return context.kernel.unreadable(error)
-    layout, values = compute(private, dict(zip(_MEMBERS, members, strict=True)))
+    layout, values = compute(private, dict(zip(_MEMBERS, members, strict=True)), context.clock.hz)
     return struct.pack(context.kernel.byte_order + layout, *values).hex()
 
 

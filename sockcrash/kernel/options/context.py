@@ -19,7 +19,7 @@ __all__ = ("Context",)
 class Context:
     """One socket's surroundings.
 
-    ``accepted``: it was made by a listener. ``address`` is its struct sock, 0 for rows that don't look beyond fields.
+    ``accepted``: it was made by a listener. ``ulp`` is the name of its upper layer protocol. ``address`` is its struct sock, 0 for rows that don't look beyond fields.
     """
 
     kernel: Kernel
@@ -29,6 +29,7 @@ class Context:
     net: int
     settings: Mapping[str, Any]
     accepted: bool = False
+    ulp: str = ""
     address: int = 0
 
     def setting(self, setting: Setting) -> Any:

@@ -53,7 +53,7 @@ class Option:
     ``marks`` are further members that only ``default``, ``origin`` and ``text`` look at; those get fields and marks.
     A field that is absent makes the value absent, unless the row is ``lenient``. ``default`` is a plain value or a
     Default; None stands for facts, which have none. ``kinds`` and ``families`` say which sockets have the option;
-    ``text(context, value, *inputs)`` and ``bytes_of(context, value)`` stand for the codec's where those aren't enough.
+    ``text(context, value, *inputs)`` and ``bytes_of(context, value, *inputs)`` stand for the codec's where those aren't enough.
     ``also`` names other levels at which the kernel answers it alike. getsockopt(2) gives it in kernels that have all
     of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the clock or at memory
     beyond their fields, so that equal fields don't mean equal values. ``carried`` is the index of the field by which

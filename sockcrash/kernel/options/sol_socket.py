@@ -26,10 +26,10 @@ from sockcrash.kernel.options.codecs import (
 from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, captured, marked, unless, unsure
 from sockcrash.kernel.options.row import EVERY_KIND, INET_KINDS, SET_ONLY, Default, Option, absent, bit, field
+from sockcrash.kernel.options.timeouts import INFINITE, TIMEVAL, timeval, timeval_text
 
 __all__ = ("ROWS",)
 
-INFINITE = (1 << 63) - 1  # MAX_SCHEDULE_TIMEOUT
 UNLIMITED = (1 << 64) - 1
 _UNIX = ("unix",)
 _PASSING = ("unix", "netlink")
@@ -101,28 +101,9 @@ def _priority_text(context: Context, value: int, member: int, tos: int) -> str:
     return f"{value} (as IP_TOS makes it)" if value and _from_tos(context, value, member, tos) else str(value)
 
 
-# Timeouts in jiffies; stored 0 ("never wait") and infinite both read as {0, 0}.
-_TIMEVAL = Codec("object", record("qq", ("sec", "usec"), str).pack, lambda value: str(value))
-
-
-def _timeval(context: Context, jiffies: int) -> dict[str, int]:
-    hz = context.clock.hz
-    jiffies = 0 if jiffies == INFINITE else jiffies
-    return {"sec": jiffies // hz, "usec": jiffies % hz * 1_000_000 // hz}
-
-
-def _timeout_text(_context: Context, value: dict[str, int], jiffies: int) -> str:
-    if jiffies == INFINITE:
-        return "none"
-    if jiffies == 0:
-        return "never wait"
-    fraction = f".{value['usec']:06d}".rstrip("0") if value["usec"] else ""
-    return f"{value['sec']}{fraction} s"
-
-
 def _timeout(name: str, number: int, member: str) -> Option:
     return _row(
-        name, number, _TIMEVAL, _sock(member), value=_timeval, text=_timeout_text, default={"sec": 0, "usec": 0},
+        name, number, TIMEVAL, _sock(member), value=timeval, text=timeval_text, default={"sec": 0, "usec": 0},
         origin=marked(0, holds=lambda jiffies: jiffies != INFINITE),
     )  # fmt: skip
 

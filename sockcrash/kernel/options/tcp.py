@@ -36,7 +36,7 @@ from sockcrash.kernel.options.tcp_info import INFO
 from sockcrash.kernel.options.tcp_keys import KEY_ROWS
 from sockcrash.model import Absent, Reason
 
-__all__ = ("ROWS", "seconds_of_retransmissions")
+__all__ = ("ROWS", "ULP_NAME", "seconds_of_retransmissions")
 
 _OFF, _CORK = 1, 2  # TCP_NAGLE_OFF, TCP_NAGLE_CORK
 _NEVER_SET = 0xFFFFFFFF
@@ -192,6 +192,7 @@ def _setting_or(setting: settings.Setting, constant: int) -> Default:
     return Default(default, setting)
 
 
+ULP_NAME = _name_of("icsk_ulp_ops", "ulp")
 # v6.15 brought the three options of timers; two of the members are older.
 _TIMER_OPTIONS = (_icsk("icsk_rto_max"),)
 
@@ -258,7 +259,7 @@ ROWS = (
     ),
     _switch("TCP_FASTOPEN_CONNECT", 30, "fastopen_connect"),
     _row(
-        "TCP_ULP", 31, fixed_text(16), _name_of("icsk_ulp_ops", "ulp"), value=_ulp, default="", lenient=True,
+        "TCP_ULP", 31, fixed_text(16), ULP_NAME, value=_ulp, default="", lenient=True,
         marks=(_MPTCP,), origin=unless(lambda _c, value, _name, _mptcp: value == "mptcp", KERNEL),
     ),
     _switch("TCP_FASTOPEN_NO_COOKIE", 34, "fastopen_no_cookie"),

@@ -172,7 +172,7 @@ def _text(value: dict[str, int]) -> str:
     return f"{state}, rtt {value.get('rtt', 0)} µs, cwnd {value['snd_cwnd']}, {value['total_retrans']} retransmitted"
 
 
-def _bytes(context: Context, value: dict[str, int]) -> bytes:
+def _bytes(context: Context, value: dict[str, int], *_: Any) -> bytes:
     return encode(context.kernel, "struct tcp_info", {f"tcpi_{name}": number for name, number in value.items()})
 
 

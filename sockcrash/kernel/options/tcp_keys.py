@@ -115,7 +115,7 @@ KEY_ROWS = (
     _option(
         "TCP_AO_INFO", 40, shown("object", _pairs),
         tuple(field("tcp_sock", f"ao_info->{path}") for path in _AO_INFO.values()), _ao_info, origin=kernel,
-        bytes_of=lambda context, value: encode(context.kernel, "struct tcp_ao_info_opt", value),
+        bytes_of=lambda context, value, *_: encode(context.kernel, "struct tcp_ao_info_opt", value),
     ),
     _option(
         "TCP_AO_GET_KEYS", 41, BLOB, (field("tcp_sock", "ao_info->head.first"),),
@@ -125,6 +125,6 @@ KEY_ROWS = (
     _option(
         "TCP_AO_REPAIR", 42, shown("object", _pairs),
         (field("tcp_sock", "repair"), *(field("tcp_sock", f"ao_info->{name}") for name in _REPAIR_MEMBERS)), _ao_repair,
-        origin=kernel, bytes_of=lambda context, value: encode(context.kernel, "struct tcp_ao_repair", value),
+        origin=kernel, bytes_of=lambda context, value, *_: encode(context.kernel, "struct tcp_ao_repair", value),
     ),
 )  # fmt: skip

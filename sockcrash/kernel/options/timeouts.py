@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Timeouts in jiffies as struct timeval (net/core/sock.c, sock_get_timeout)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sockcrash.kernel.options.codecs import record
+from sockcrash.kernel.options.context import Context
+
+__all__ = ("INFINITE", "TIMEVAL", "timeval", "timeval_text")
+
+INFINITE = (1 << 63) - 1  # MAX_SCHEDULE_TIMEOUT
+TIMEVAL = record("qq", ("sec", "usec"), str)
+
+
+def timeval(context: Context, jiffies: int) -> dict[str, int]:
+    """Seconds and µs; infinite is written as zero, as is a stored zero, which means "never wait"."""
+    hz = context.clock.hz
+    jiffies = 0 if jiffies == INFINITE else jiffies
+    return {"sec": jiffies // hz, "usec": jiffies % hz * 1_000_000 // hz}
+
+
+def timeval_text(_context: Context, value: dict[str, int], *inputs: Any) -> str:
+    """``3.5 s``; the last input is the number of jiffies."""
+    jiffies = inputs[-1]
+    if jiffies == INFINITE:
+        return "none"
+    if jiffies == 0:
+        return "never wait"
+    fraction = f".{value['usec']:06d}".rstrip("0") if value["usec"] else ""
+    return f"{value['sec']}{fraction} s"

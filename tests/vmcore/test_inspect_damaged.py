@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Damaged dumps: all that can still be read is shown, as it was; nothing is made up, nothing hangs, exit status 4."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from damage import PAGE, Damaged
+from drgn.helpers.linux.mm import follow_phys
+from harness import Ended, sockcrash_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness import Dump, Record
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+
+FAILED, PARTLY = 1, 4
+# How something was found, and who holds it, depends on what else is readable.
+ABOUT = frozenset({"how", "note", "absent", "owners"})
+
+
+@pytest.fixture(scope="module")
+def damaged(dump_6_1: Dump, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Damaged]:
+    copy = tmp_path_factory.mktemp("damaged") / "vmcore"
+    yield Damaged(dump_6_1.core, copy)
+    copy.unlink()
+
+
+def inspect(dump: Dump, core: Path, *args: str) -> Ended:
+    """The real command on the damaged copy."""
+    return sockcrash_process("inspect", "-c", str(core), "-s", str(dump.vmlinux), *(args or ("--all", "--format", "jsonl")))
+
+
+def page_of(dump: Dump, address: int | str) -> int:
+    """The physical page of a kernel address."""
+    virtual = int(address, 16) if isinstance(address, str) else address
+    return int(follow_phys(dump.prog["init_mm"].address_of_(), virtual)) // PAGE * PAGE
+
+
+def lost(found: Any, expected: Any, path: str, absent: dict[str, str]) -> Iterator[str]:
+    """Paths where a damaged record lacks something for no stated reason, or has something else."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key in expected:
+            yield from lost(found.get(key), expected[key], f"{path}.{key}" if path else key, absent)
+    elif found != expected and not (found is None and absent.get(path, "").startswith("unreadable")):
+        yield f"{path}: {found!r}, in the whole dump {expected!r} ({absent.get(path)})"
+
+
+def differences(found: list[Record], whole: list[Record]) -> list[str]:
+    """What the sockets that are shown of a damaged dump say otherwise than those of the whole one."""
+    known = {one["address"]: one for one in whole}
+    wrong = []
+    for record in found:
+        expected = known.get(record["address"])
+        if expected is None:
+            wrong.append(f"{record['address']} ({record['kind']}, {record['how']}) is no socket of the whole dump")
+            continue
+        for key in expected.keys() - ABOUT:
+            ours, theirs = record.get(key), expected[key]
+            if key in ("timers", "options") and ours is not None and theirs is not None:
+                continue
+            wrong += [f"{record['address']} {text}" for text in lost(ours, theirs, key, record["absent"])]
+    return wrong
+
+
+def partly(dump: Dump, ended: Ended) -> list[Record]:
+    """The records of a damaged dump, which say nothing wrong."""
+    assert ended.status == PARTLY, ended.err
+    assert differences(ended.records, dump.records) == []
+    return ended.records
+
+
+# Holes where it hurts
+
+
+def test_no_hole_no_difference(dump_6_1: Dump, damaged: Damaged) -> None:
+    """The proof that rewriting the headers changes nothing by itself."""
+    ended = inspect(dump_6_1, damaged.with_holes([]))
+    assert (ended.status, ended.records) == (0, dump_6_1.records)
+
+
+def test_the_page_of_a_socket(dump_6_1: Dump, damaged: Damaged) -> None:
+    record = dump_6_1.labelled("est-v4")
+    page = page_of(dump_6_1, record["address"])
+    there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes([page])))
+    beginning = {one["address"] for one in dump_6_1.records if page_of(dump_6_1, one["address"]) == page}
+    held = {one["address"] for one in dump_6_1.records if (one["owners"] or [{}])[0].get("kind") == "fd"}
+    assert {one["address"] for one in there} >= held - beginning
+
+
+def test_one_page_of_a_socket_on_two(dump_6_1: Dump, damaged: Damaged) -> None:
+    """The page on which it ends: what lies before is shown, what is gone says so."""
+    size = dump_6_1.prog.type("struct tcp_sock").size
+    for record in dump_6_1.records:
+        end = int(record["address"], 16) + size - 1
+        if record["kind"] == "tcp" and record["state"] == "ESTABLISHED" and end // PAGE * PAGE > int(record["address"], 16) + 800:
+            break
+    there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, end)])))
+    (found,) = [one for one in there if one["address"] == record["address"]]
+    assert (found["inode"], found["cookie"], found["netns"]) == (record["inode"], record["cookie"], record["netns"])
+    unreadable = {path for path, why in found["absent"].items() if why.startswith("unreadable")}
+    assert len(unreadable) > 20
+    assert all(found["tcp"][path.removeprefix("tcp.")] is None for path in unreadable if path.startswith("tcp."))
+    assert [one for one in found["tcp"].values() if one is not None]
+
+
+def test_text_of_a_socket_with_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
+    """Every format says so, and none falls over."""
+    size = dump_6_1.prog.type("struct tcp_sock").size
+    ends = {page_of(dump_6_1, int(one["address"], 16) + size - 1) for one in dump_6_1.records if one["kind"] == "tcp"}
+    core = damaged.with_holes(ends)
+    for output_format in ("text", "table", "csv", "crash", "json"):
+        ended = inspect(dump_6_1, core, "--all", "--format", output_format)
+        assert ended.status == PARTLY
+        assert dump_6_1.labelled("udp-bound")["address"][2:] in ended.out
+    assert "unreadable" in inspect(dump_6_1, core, "--all", "--format", "text").out
+
+
+def test_the_established_table(dump_6_1: Dump, damaged: Damaged) -> None:
+    """Then descriptors still lead to what has one."""
+    info = dump_6_1.prog["tcp_hashinfo"]
+    size = (int(info.ehash_mask) + 1) * 8
+    pages = [page_of(dump_6_1, info.ehash.value_() + distance) for distance in range(0, size, PAGE)]
+    there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes(pages)))
+    shown = {one["address"] for one in there}
+    for label, one in dump_6_1.truth.tcp_sockets.items():
+        assert dump_6_1.labelled(label)["address"] in shown, one
+
+
+def test_descriptors_of_the_process(dump_6_1: Dump, damaged: Damaged) -> None:
+    """Then the tables still lead to what is in them."""
+    from drgn.helpers.linux.pid import find_task
+
+    (pid,) = {one["pid"] for one in dump_6_1.truth.sockets.values()}
+    table = find_task(dump_6_1.prog, pid).files.fdt.fd.value_()
+    there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, table)])))
+    tables = {one["address"] for one in dump_6_1.records if not one["how"].startswith("fd:")}
+    assert {one["address"] for one in there} >= tables
+
+
+@pytest.mark.parametrize(
+    "symbol", ["net_namespace_list", "tcp_hashinfo", "proto_list", "init_task", "jiffies_64", "tk_core", "socket_file_ops"]
+)
+def test_pages_of_kernel_variables(dump_6_1: Dump, damaged: Damaged, symbol: str) -> None:
+    """What can't do without says what is missing; nothing falls over."""
+    ended = inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, dump_6_1.prog[symbol].address_)]))
+    assert ended.status in (FAILED, PARTLY)
+    assert ended.err.startswith("sockcrash: ")
+    assert differences(ended.records, dump_6_1.records) == []
+
+
+def test_an_address_in_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
+    address = dump_6_1.labelled("est-v4")["address"]
+    core = damaged.with_holes([page_of(dump_6_1, address)])
+    for options in ((), ("--force",)):
+        ended = inspect(dump_6_1, core, address, *options)
+        assert ended.status == 3
+        assert address in ended.err
+
+
+# Holes anywhere
+
+
+@pytest.mark.parametrize(("share", "seed"), [(0.001, 1), (0.001, 2), (0.01, 3), (0.01, 4), (0.05, 5), (0.3, 6), (0.9, 7)])
+def test_random_holes(dump_6_1: Dump, damaged: Damaged, share: float, seed: int) -> None:
+    chosen = random.Random(seed)  # noqa: S311
+    missing = [page for page in damaged.pages if chosen.random() < share]
+    ended = inspect(dump_6_1, damaged.with_holes(missing))
+    assert ended.status in (FAILED, PARTLY)
+    assert ended.err.startswith("sockcrash: ")
+    assert differences(ended.records, dump_6_1.records) == []
+
+
+def test_random_holes_beside_the_kernel_itself(dump_6_1: Dump, damaged: Damaged) -> None:
+    """Text, data and page tables are there, of the rest a page in a hundred is not: most sockets are shown."""
+    chosen = random.Random(8)  # noqa: S311
+    sockets = {page_of(dump_6_1, one["address"]) for one in dump_6_1.records}
+    missing = [page for page in sorted(sockets) if chosen.random() < 0.2]
+    there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes(missing)))
+    assert len(there) > len(dump_6_1.records) * 0.6
+
+
+# No memory, and ends
+
+
+def test_zeroed_program_headers(dump_6_1: Dump, damaged: Damaged) -> None:
+    ended = inspect(dump_6_1, damaged.with_zeroed_headers())
+    assert ended.status == FAILED
+    assert ended.out == ""
+    assert "\nhint: " in ended.err
+
+
+def test_cut_shorter_and_shorter(dump_6_1: Dump, damaged: Damaged) -> None:
+    length = damaged.path.stat().st_size
+    for part in (0.99, 0.9, 0.7, 0.5, 0.3, 0.1, 0.01):
+        ended = inspect(dump_6_1, damaged.cut(int(length * part)))
+        assert ended.status in (FAILED, PARTLY)
+        assert "ends" in ended.err or "cut" in ended.err or "trunc" in ended.err
+        assert differences(ended.records, dump_6_1.records) == []
+    for few in (4096, 1000, 64, 63, 1, 0):
+        ended = inspect(dump_6_1, damaged.cut(few))
+        assert (ended.status, ended.out) == (FAILED, "")
