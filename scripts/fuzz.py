@@ -153,13 +153,7 @@ def use_type(prog: drgn.Program, types: BtfTypes, type_id: int) -> None:
     if ctype.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION) and ctype.members:
         for member in ctype.members:
             tolerate(lambda member: member.type, member)
-            if (
-                member.name
-                and member.name.isascii()
-                and member.name.isidentifier()
-                and not member.bit_offset % 8
-            ):
-                tolerate(drgn.offsetof, ctype, member.name)
+            tolerate(ctype.member, member.name or "")
         if ctype.size < 4096:
             str(drgn.Object(prog, ctype, address=IMAGE).read_())
 

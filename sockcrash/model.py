@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import ItemsView, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = (
@@ -41,16 +41,24 @@ class Absent:
 
     reason: Reason
     detail: str = ""
+    _text: str = field(default="", init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        reason = self.reason.value
+        object.__setattr__(self, "_text", f"{reason}: {self.detail}" if self.detail else reason)
 
     def __str__(self) -> str:
-        return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+        return self._text
 
     def __bool__(self) -> bool:
         return False
 
 
 class Section(Mapping[str, Any]):
-    """An immutable mapping over one unpacked tuple; the index of names is shared by all sockets of a kernel."""
+    """An immutable mapping over one unpacked tuple; the index of names is shared by all sockets of a kernel.
+
+    ``index`` maps each name to its place in the tuple, and has them in that order.
+    """
 
     __slots__ = ("_index", "_values")
 
@@ -66,6 +74,23 @@ class Section(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index
+
+    def items(self) -> ItemsView[str, Any]:
+        """Names and values; all of them at once, not one look-up each."""
+        return dict(zip(self._index, self._values, strict=True)).items()
+
+    @property
+    def index(self) -> Mapping[str, int]:
+        """The names with their places: the same object for all sections that one reader made."""
+        return self._index
+
+    @property
+    def unpacked(self) -> tuple[Any, ...]:
+        """The values in the order of the names."""
+        return self._values
 
     def __hash__(self) -> int:
         return hash((tuple(self._index), self._values))
@@ -197,6 +222,7 @@ class SocketRecord:
     proved: bool = True
     torn: bool = False
     note: str = ""
+    options: tuple[OptionValue, ...] | Absent | None = None
     owners: tuple[Owner, ...] | Absent = ()
     sock: Section = EMPTY
     tcp: Section = EMPTY

@@ -16,6 +16,7 @@ __all__ = ("main",)
 # command: the module that has it, and the line that --help of the group shows
 _COMMANDS = {
     "inspect": ("inspect", "Show sockets in full."),
+    "options": ("options", "Show socket options: value, who set it, default, where it is stored."),
     "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
     "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
     "info": ("info", "Show what a snapshot or dump holds, when and how it was taken."),

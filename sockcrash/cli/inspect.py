@@ -22,6 +22,7 @@ __all__ = ("command",)
 @click.argument("specs", metavar="[SPEC]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every socket of every namespace.")
 @click.option("-f", "--fields", metavar="NAME,...", help="Only these fields: members by their names in C, or values.")
+@click.option("--every", is_flag=True, help="Every socket option, not only what an untouched socket would show otherwise.")
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
 @output_options("text", "table", "json", "jsonl", "csv", "crash")
 @target_options
@@ -30,10 +31,11 @@ def command(
     specs: tuple[str, ...],
     everything: bool,
     fields: str | None,
+    every: bool,
     force: bool,
     output_format: str,
 ) -> int:
-    """Show sockets in full: who holds them, their state, every variable of TCP, timers, memory.
+    """Show sockets in full: who holds them, their state, every variable of TCP, timers, memory, options.
 
     \b
     SPEC names sockets:
@@ -56,18 +58,19 @@ def command(
     if fields is not None:
         _show_fields(session, handles, fields, output_format)
     else:
-        _show(session, session.records(handles, many=many), output_format)
+        reader = session.option_reader(every=every) if output_format in ("text", "json", "jsonl") else None
+        _show(session, session.records(handles, many=many, options=reader), output_format, every=every)
     return session.status
 
 
-def _show(session: Session, records: Iterable[SocketRecord], output_format: str) -> None:
+def _show(session: Session, records: Iterable[SocketRecord], output_format: str, *, every: bool) -> None:
     from sockcrash.render import json
     from sockcrash.render.stream import objects
 
     if output_format == "text":
         from sockcrash.render.text import record_text
 
-        _texts(record_text(record) for record in records)
+        _texts(record_text(record, every=every) for record in records)
     elif output_format in ("json", "jsonl"):
         for piece in objects(map(json.record_object, records), session.target.describe(), output_format):
             click.echo(piece, nl=False)

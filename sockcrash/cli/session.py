@@ -11,6 +11,7 @@ import click
 import drgn
 
 from sockcrash.decode import decode
+from sockcrash.decode.inheritance import OptionReader
 from sockcrash.decode.owner import Owners
 from sockcrash.errors import NotASocketError, UsageError
 from sockcrash.kernel.view import Kernel, kernel_of
@@ -61,18 +62,29 @@ class Session:
         for spec in specs:
             try:
                 yield from locate(self.kernel, spec, self.complain, force=force)
+            except drgn.FaultError as error:
+                self.missing = True
+                self.complain(f"{spec.text}: memory on the way to it is unreadable: {error}")
             except NotASocketError as error:
                 self.missing = True
                 click.echo(f"sockcrash: error: {printable(error.message)}", err=True)
                 if error.hint:
                     click.echo(f"hint: {printable(error.hint)}", err=True)
 
-    def records(self, handles: Iterable[Handle], *, many: bool) -> Iterator[SocketRecord]:
+    def option_reader(
+        self, *, every: bool, levels: frozenset[str] = frozenset(), names: frozenset[str] = frozenset()
+    ) -> OptionReader:
+        """A reader of those options of this kernel's sockets, for ``records``."""
+        return OptionReader(self.kernel, self.complain, every=every, levels=levels, names=names)
+
+    def records(
+        self, handles: Iterable[Handle], *, many: bool, options: OptionReader | None = None
+    ) -> Iterator[SocketRecord]:
         """Each handle decoded; one that can't be read at all is said and left out."""
         owners = Owners(self.kernel, self.complain, many=many)
         for handle in handles:
             try:
-                record = decode(self.kernel, handle, owners)
+                record = decode(self.kernel, handle, owners, options)
             except drgn.FaultError as error:
                 self.complain(f"the socket at {handle.address:#x} is unreadable: {error}")
                 continue
@@ -83,6 +95,7 @@ class Session:
         """Remember whether something of a record was unreadable or torn."""
         values = [value for section in record.sections().values() for value in section.values()]
         values += [getattr(record, name) for name in SocketRecord.__dataclass_fields__]
+        values += [option.value for option in record.options or ()]
         if record.torn or any(isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values):
             self.unreadable = True
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import drgn
@@ -17,9 +18,11 @@ from sockcrash.decode.tcp import tcp_section
 from sockcrash.decode.timers import minisock_timers, tcp_timers
 from sockcrash.kernel import uapi
 from sockcrash.kernel.mptcp import owner_of_subflow
+from sockcrash.kernel.options import option_group
 from sockcrash.model import EMPTY, Absent, Reason, Section, SocketRecord
 
 if TYPE_CHECKING:
+    from sockcrash.decode.inheritance import OptionReader
     from sockcrash.decode.owner import Owners
     from sockcrash.kernel.view import Kernel, Reader
     from sockcrash.locate.address import Handle
@@ -33,15 +36,21 @@ _NO_INODE = Absent(Reason.NOT_APPLICABLE, "no struct socket: orphaned, or not ac
 _WATCHED = ("snd_nxt", "rcv_nxt", "segs_in", "segs_out")
 
 
-def decode(kernel: Kernel, handle: Handle, owners: Owners | None = None) -> SocketRecord:
+def decode(
+    kernel: Kernel, handle: Handle, owners: Owners | None = None, options: OptionReader | None = None
+) -> SocketRecord:
     """Read one socket. Raises drgn.FaultError when nothing of it can be read."""
-    reader = kernel.reader(*handle.kind.groups)
-    sections, torn = _read(kernel, reader, handle.address)
+    wanted = (option_group(handle.kind.name),) if options and handle.kind.full else ()
+    sections, torn = _read(kernel, kernel.reader(*handle.kind.groups, *wanted), handle.address)
     if kernel.index is not None:
         torn = torn or kernel.index[handle.address].torn
-    if handle.kind.full:
+    if not handle.kind.full:
+        return _mini(kernel, handle, sections, torn)
+    if options is None:
         return _full(kernel, handle, sections, torn, owners)
-    return _mini(kernel, handle, sections, torn)
+    record = _full(kernel, handle, sections[:-1], torn, owners)
+    found = options.read(handle.kind.name, handle.address, sections[0], sections[-1])
+    return dataclasses.replace(record, options=found)
 
 
 def _read(kernel: Kernel, reader: Reader, address: int) -> tuple[tuple[Section, ...], bool]:

@@ -70,7 +70,7 @@ class Owners:
         return found
 
     def _descriptors(self) -> Iterator[tuple[int, Owner]]:
-        for task in tasks(self._kernel):
+        for task in tasks(self._kernel, self._complain):
             try:
                 entries = descriptors(self._kernel, task.files)
             except drgn.FaultError as error:

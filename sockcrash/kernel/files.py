@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,10 @@ TASK = Group(
         row("group_leader", "struct task_struct"),
         row("thread_pid", "struct task_struct"),
     ),
+)
+_TASK_LIST = Group(
+    "task_list",
+    (row("next", "struct task_struct", "tasks.next"), row("prev", "struct task_struct", "tasks.prev")),
 )
 _FILES = Group(
     "files_struct",
@@ -88,18 +93,45 @@ def _number_in_namespace(kernel: Kernel, leader: int) -> int | None:
     return int(number.nr) if int(number.ns) == namespace else None
 
 
-def tasks(kernel: Kernel) -> Iterator[Task]:
-    """Every thread whose files differ from those of a thread before it: threads may unshare their files."""
-    from drgn.helpers.linux.pid import for_each_task
+def tasks(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[Task]:
+    """Every thread whose files differ from those of a thread before it: threads may unshare their files.
 
+    If the table of PIDs has a hole, the list of processes is followed too, from both ends.
+    """
     seen: set[tuple[int, int]] = set()
-    for number, object_ in enumerate(for_each_task(kernel.prog)):
-        if number >= MAX_TASKS:
-            return
-        task = _task(kernel, object_.value_())
+    for address in islice(_task_addresses(kernel, complain), MAX_TASKS):
+        task = _task(kernel, address)
         if task is not None and (task.files, task.pid) not in seen:
             seen.add((task.files, task.pid))
             yield task
+
+
+def _task_addresses(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[int]:
+    from drgn.helpers.linux.pid import for_each_task
+
+    try:
+        for task in for_each_task(kernel.prog):
+            yield task.value_()
+    except drgn.FaultError as error:
+        complain(f"the table of PIDs is unreadable, threads with descriptors of their own may be missing: {error}")
+        for way in ("next", "prev"):
+            yield from _process_list(kernel, way)
+
+
+def _process_list(kernel: Kernel, way: str) -> Iterator[int]:
+    """Processes from ``init_task`` on, as far as the list of them can be read (``task_struct.tasks``)."""
+    offsets = kernel.offsets(_TASK_LIST)
+    first = int(kernel.prog["init_task"].address_ or 0)
+    node, seen = first + offsets["next"], set[int]()
+    while node not in seen and len(seen) < MAX_TASKS:
+        seen.add(node)
+        address = node - offsets["next"]
+        yield address
+        try:
+            (links,) = kernel.reader(_TASK_LIST).sections(address)
+        except drgn.FaultError:
+            return
+        node = links[way]
 
 
 def _task(kernel: Kernel, address: int) -> Task | None:

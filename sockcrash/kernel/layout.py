@@ -189,12 +189,14 @@ def _spot(prog: Program, type_: Type, bit: int, bits: int) -> Spot:
 
 
 def _bit_field(prog: Program, type_: Type, bit: int, bits: int, label: str) -> Spot:
+    """A bit-field lies in the bytes that it touches and no others: a wider read could pass the end of its struct."""
     start = bit // 8
-    size = next(n for n in (1, 2, 4, 8) if bit % 8 + bits <= n * 8)
+    size = (bit % 8 + bits + 7) // 8
     shift = bit % 8
     if not _little(prog):
         shift = size * 8 - shift - bits
-    return Spot(start, size, _CODES[(size, False)], shift=shift, bits=bits, signed=_is_signed(type_), ctype=label)
+    code = _CODES.get((size, False), f"{size}s")
+    return Spot(start, size, code, shift=shift, bits=bits, signed=_is_signed(type_), ctype=label)
 
 
 def _is_signed(type_: Type) -> bool:
@@ -247,7 +249,7 @@ def compile_groups(
         parts: list[str] = []
         index: dict[str, int] = {}
         for bound in bounds:
-            raw = _raw(bound, units, scope)
+            raw = _raw(bound, units, scope, "little" if byte_order == "<" else "big")
             _add(index, bound.field.name, len(parts))
             parts.append(raw)
             for convert in bound.field.converts:
@@ -273,7 +275,7 @@ def _apply(expression: str, raw: str) -> str:
     return re.sub(r"\bx\b", raw, expression)
 
 
-def _raw(bound: Bound, units: dict[tuple[int, int, str], str], scope: dict[str, Any]) -> str:
+def _raw(bound: Bound, units: dict[tuple[int, int, str], str], scope: dict[str, Any], byte_order: str) -> str:
     spot = bound.spot
     if spot is None:
         name = f"absent{len(scope)}"
@@ -288,8 +290,10 @@ def _raw(bound: Bound, units: dict[tuple[int, int, str], str], scope: dict[str, 
     unit = units.setdefault((spot.offset, spot.size, spot.code), f"u{len(units)}")
     if not spot.bits:
         return unit
+    if spot.code.endswith("s"):
+        unit = f"int.from_bytes({unit}, {byte_order!r})"
     value = f"({unit} >> {spot.shift} & {(1 << spot.bits) - 1})"
-    if spot.signed and spot.bits > 1:
+    if spot.signed:
         half = 1 << (spot.bits - 1)
         value = f"(({value} ^ {half}) - {half})"
     return value

@@ -33,7 +33,6 @@ def text(raw: bytes) -> str:
 
 EXPRESSIONS: dict[str, str] = {
     "srtt": "x >> 3 if x else no_sample",
-    "shr3": "x >> 3",
     "shr2": "x >> 2",
     "rtt": "x >> 3 if x else no_sample",
     "jiffies_ms": "x * 1000 // c.hz",

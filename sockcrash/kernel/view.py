@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import drgn
@@ -102,9 +103,9 @@ class Reader:
         self._spots = {spot for _, spot in self._places}
         self.indexes = [dict(index) for index in indexes[:-1]]
         for child in self._children:
-            for index, more in zip(self.indexes, child.reader.indexes, strict=True):
-                base = len(index)
-                index.update({name: base + number for name, number in more.items()})
+            for number, more in zip(child.feeds, child.reader.indexes, strict=True):
+                base = len(self.indexes[number])
+                self.indexes[number].update({name: base + place for name, place in more.items()})
 
     def sections(self, address: int, buffer: bytes | None = None) -> tuple[Section, ...]:
         """Decode the object at ``address``, from ``buffer`` if its bytes are there already."""
@@ -158,29 +159,32 @@ class Reader:
         """The values of each group, in the order of ``indexes``."""
         *values, pointers = self._decode(buffer, clock)
         for child, pointer in zip(self._children, pointers, strict=True):
-            more = child.values(pointer, address, buffer, clock)
-            values = [value + extra for value, extra in zip(values, more, strict=True)]
+            behind = child.known.get(pointer)
+            if behind is None:
+                behind = child.values(pointer, address, buffer, clock)
+            for number, more in zip(child.feeds, behind, strict=True):
+                values[number] += more
         return values
 
 
 class _Child:
-    """What lies behind one pointer of a Reader."""
+    """What lies behind one pointer of a Reader: values for the groups that ``feeds`` counts.
 
-    def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]], shared: bool) -> None:
+    ``known``: what need not be read: nothing behind NULL, and what lies behind pointers that many sockets share.
+    """
+
+    def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]], feeds: tuple[int, ...], shared: bool) -> None:
         self.reader = Reader(kernel, groups)
-        self._memo: dict[int, list[tuple[Any, ...]]] | None = {} if shared else None
+        self.feeds = feeds
+        self._shared = shared
         self._counts = [len(index) for index in self.reader.indexes]
-        self._null = self._absent(Absent(Reason.NOT_APPLICABLE, "NULL pointer"))
+        self.known = {0: self._absent(Absent(Reason.NOT_APPLICABLE, "NULL pointer"))}
 
     def _absent(self, why: Absent) -> list[tuple[Any, ...]]:
         return [(why,) * count for count in self._counts]
 
     def values(self, pointer: int, base: int, buffer: bytes, clock: _clock.Clock) -> list[tuple[Any, ...]]:
-        if not pointer:
-            return self._null
-        memo = self._memo
-        if memo is not None and pointer in memo:
-            return memo[pointer]
+        """The values behind a pointer that is not known, from inside of the object's own buffer or from memory."""
         reader = self.reader
         try:
             inside = 0 <= pointer - base <= len(buffer) - reader.size
@@ -188,8 +192,8 @@ class _Child:
             values = reader.values(pointer, content, clock)
         except drgn.FaultError as error:
             return self._absent(reader.kernel.unreadable(error))
-        if memo is not None:
-            memo[pointer] = values
+        if self._shared:
+            self.known[pointer] = values
         return values
 
 
@@ -200,16 +204,11 @@ def _pointer_row(number: int) -> Any:
 
 
 def _child(kernel: Kernel, groups: Sequence[Sequence[Bound]], pointer: Any) -> _Child:
-    behind = [
-        [
-            Bound(bound.field, bound.place, bound.spot, bound.absent, bound.hops[1:])
-            for bound in group
-            if bound.hops and bound.hops[0] == pointer
-        ]
-        for group in groups
-    ]
+    behind = [[bound for bound in group if bound.hops and bound.hops[0] == pointer] for group in groups]
+    feeds = tuple(number for number, group in enumerate(behind) if group)
     shared = all(bound.field.shared for group in behind for bound in group)
-    return _Child(kernel, behind, shared)
+    nearer = [[replace(bound, hops=bound.hops[1:]) for bound in behind[number]] for number in feeds]
+    return _Child(kernel, nearer, feeds, shared)
 
 
 def kernel_of(prog: Program) -> Kernel:

@@ -151,7 +151,7 @@ def _subflows(kernel: Kernel, multipath: list[int], complain: Complain, how: str
 def _in_files(kernel: Kernel, complain: Complain, how: str) -> Iterator[Handle]:
     files_seen: set[int] = set()
     tables_seen: set[int] = set()
-    for task in tasks(kernel):
+    for task in tasks(kernel, complain):
         if task.files in tables_seen:
             continue
         tables_seen.add(task.files)
@@ -167,7 +167,8 @@ def _in_files(kernel: Kernel, complain: Complain, how: str) -> Iterator[Handle]:
             try:
                 socket = socket_of_file(kernel, file)
                 handle = by_socket(kernel, socket, how or f"fd:{task.pid}/{fd}") if socket else None
-            except drgn.FaultError:
+            except drgn.FaultError as error:
+                complain(f"descriptor {fd} of {task.comm} ({task.pid}) is unreadable: {error}")
                 continue
             if handle is not None:
                 yield handle

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent, Endpoint, Owner, SocketRecord, Timer
+from sockcrash.model import EMPTY, SECTIONS, Absent, Endpoint, OptionValue, Owner, SocketRecord, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sockcrash.kernel.registry import LayoutRow
 
-__all__ = ("dumps", "fields_object", "layout_object", "members_object", "record_object")
+__all__ = ("dumps", "fields_object", "layout_object", "members_object", "only_options", "record_object")
 
 SCHEMA = 1
 
@@ -66,8 +67,39 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         out["cc"] = {key: _value(plain(f"cc.{key}", value)) for key, value in record.cc.items()}
     if record.timers is not None:
         out["timers"] = [_timer(timer, absent) for timer in record.timers]
+    if isinstance(record.options, Absent):
+        out["options"] = plain("options", record.options)
+    elif record.options is not None:
+        out["options"] = [_option(option, absent) for option in record.options]
     out["absent"] = absent
     return out
+
+
+def only_options(record: SocketRecord) -> SocketRecord:
+    """A record without sections but its options."""
+    return dataclasses.replace(record, **dict.fromkeys(SECTIONS, EMPTY), cc=EMPTY, timers=None)
+
+
+def _option(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
+    where = f"options.{option.level}.{option.name}"
+    value, raw = option.value, option.raw
+    if isinstance(value, Absent):
+        absent[where] = str(value)
+    elif isinstance(raw, Absent):
+        absent[f"{where}.raw"] = str(raw)
+    return {
+        "level": option.level,
+        "name": option.name,
+        "number": option.number,
+        "value": None if isinstance(value, Absent) else value,
+        "text": None if isinstance(value, Absent) else option.text,
+        "origin": option.origin,
+        "raw": None if isinstance(raw, Absent) else raw.hex(),
+        "member": option.member,
+        "default": None if isinstance(option.default, Absent) else option.default,
+        "default_from": option.default_from,
+        "inherited_from": _hex(option.inherited_from),
+    }
 
 
 def fields_object(record: SocketRecord, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sockcrash.model import Absent, Owner, Reason, Section, SocketRecord, Timer
 from sockcrash.render.escape import printable
 from sockcrash.render.families import family_lines
+from sockcrash.render.options import options_sentence, options_text
 from sockcrash.render.story import story
 from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ("fields_text", "record_text")
+__all__ = ("fields_text", "head", "record_text")
 
 # Kinds whose sk_state never says anything.
 STATELESS = ("packet", "xdp", "other")
@@ -26,9 +27,13 @@ _TIMER_NAMES = {
 }
 
 
-def record_text(record: SocketRecord) -> str:
-    """The default text of one record."""
-    lines = [_head(record), *(f"  {label:<11}{text}" for label, text in _lines(record))]
+def record_text(record: SocketRecord, *, every: bool = False) -> str:
+    """The default text of one record; ``every`` option is shown in a table, those that differ in a sentence."""
+    lines = [head(record), *(f"  {label:<11}{text}" for label, text in _lines(record))]
+    if every and record.options is not None:
+        lines += [f"  {line}".rstrip() for line in options_text(record, every=True)]
+    elif record.options is not None:
+        lines.append(f"  {'options':<11}{options_sentence(record)}")
     return "\n".join(lines)
 
 
@@ -36,10 +41,10 @@ def fields_text(record: SocketRecord, fields: Mapping[str, Any]) -> str:
     """Chosen fields of one record, one a line."""
     width = max((len(name) for name in fields), default=0)
     rows = (f"  {name:<{width}} = {show(value)}" for name, value in fields.items())
-    return "\n".join((_head(record), *rows))
+    return "\n".join((head(record), *rows))
 
 
-def _head(record: SocketRecord) -> str:
+def head(record: SocketRecord) -> str:
     ends = f"{end(record.local)}  "
     if isinstance(record.local, Absent):
         ends = ""

@@ -189,7 +189,7 @@ def _packet(reg: Registry) -> None:
     for label in ("a", "b"):
         member = _keep(reg, f"fam-packet-fanout-{label}", PACKET, RAW)
         member.bind(("lo", 0x88B6))
-        member.setsockopt(SOL_PACKET, 18, 77 | 1 << 16)
+        member.setsockopt(SOL_PACKET, 18, 4242 | 1 << 16)
     for version, label in ((1, "v2"), (2, "v3")):
         ring = _keep(reg, f"fam-packet-ring-{label}", PACKET, RAW)
         ring.setsockopt(SOL_PACKET, 10, version)

@@ -57,7 +57,8 @@ class Option:
     ``also`` names other levels at which the kernel answers it alike. getsockopt(2) gives it in kernels that have all
     of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the clock or at memory
     beyond their fields, so that equal fields don't mean equal values. ``carried`` is the index of the field by which
-    an accepted socket is compared with its listener, where that is not the value.
+    an accepted socket is compared with its listener, where that is not the value; what accept(2) does not take over
+    from the listener is not ``inherited``.
     """
 
     level: str
@@ -79,6 +80,7 @@ class Option:
     lenient: bool = False
     fresh: bool = False
     carried: int | None = None
+    inherited: bool = True
 
 
 def field(ctype: str, *paths: str | Place, name: str = "", shared: bool = False) -> Field:

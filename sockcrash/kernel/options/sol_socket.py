@@ -238,7 +238,7 @@ ROWS = (
     _switch("SO_NO_CHECK", 11, _sock("sk_no_check_tx")),
     _row(
         "SO_PRIORITY", 12, INT, _sock("sk_priority"), marks=(field("inet_sock", "tos"),), default=0,
-        origin=unless(_from_tos, None), text=_priority_text, kinds=(*INET_KINDS, "mptcp"),
+        origin=unless(_from_tos, None), text=_priority_text, inherited=False, kinds=(*INET_KINDS, "mptcp"),
     ),
     _row("SO_PRIORITY", 12, INT, _sock("sk_priority"), default=0, kinds=("unix", "packet", "netlink", "vsock", "xdp", "other")),
     _row(
@@ -290,7 +290,7 @@ ROWS = (
     _row(
         "SO_INCOMING_CPU", 49, with_text(INT, lambda value: "none" if value == -1 else str(value)), _sock("__sk_common.skc_incoming_cpu"),
         value=lambda _context, cpu: cpu - (1 << 32) if cpu >> 31 else cpu, marks=(_sock("__sk_common.skc_state"),), default=-1,
-        origin=_incoming_cpu,
+        origin=_incoming_cpu, inherited=False,
     ),
     _switch("SO_ZEROCOPY", 60, _flag("SOCK_ZEROCOPY")),
     _row(
@@ -323,7 +323,7 @@ ROWS = (
         # 04190bf8944d (v5.15); sk_reserved_mem came one release later.
         default=0, origin=unsure, given=(_sock("sk_reserved_mem"),),
     ),
-    _row("SO_RESERVE_MEM", 73, BYTES, _sock("sk_reserved_mem"), default=0),
+    _row("SO_RESERVE_MEM", 73, BYTES, _sock("sk_reserved_mem"), default=0, inherited=False),
     *(
         _row(
             "SO_TXREHASH", 74, SWITCH, _sock("sk_txrehash"), *others, kinds=kinds, origin=captured, lenient=bool(others),

@@ -213,7 +213,7 @@ ROWS = (
     ),
     _row(
         "TCP_DEFER_ACCEPT", 9, SECONDS, _icsk("icsk_accept_queue.rskq_defer_accept"), default=0,
-        value=lambda _context, count: seconds_of_retransmissions(count),
+        value=lambda _context, count: seconds_of_retransmissions(count), inherited=False,
     ),
     _row(
         "TCP_WINDOW_CLAMP", 10, BYTES, _tcp("window_clamp"), marks=(_STATE, field("sock", "__sk_common.skc_dport")),
@@ -240,7 +240,7 @@ ROWS = (
     _gone("TCP_REPAIR_OPTIONS", 22, "set-only: it goes into what the handshake negotiated"),
     _row(
         "TCP_FASTOPEN", 23, INT, _icsk("icsk_accept_queue.fastopenq.max_qlen"), marks=(field("sock", "sk_max_ack_backlog"),),
-        default=0, origin=_fastopen_origin,
+        default=0, origin=_fastopen_origin, inherited=False,
     ),
     _row(
         "TCP_TIMESTAMP", 24, UINT, _tcp("tsoffset"), _tcp("tcp_usec_ts"), value=_timestamp, origin=kernel, lenient=True, fresh=True,

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``sockcrash options``: which options sockets have, who set them, and where they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from sockcrash.cli.params import output_options, target_options
+
+if TYPE_CHECKING:
+    from sockcrash.model import SocketRecord
+    from sockcrash.target import TargetOptions
+
+__all__ = ("checked_level", "checked_name", "command")
+
+
+@click.command("options")
+@click.argument("specs", metavar="[SPEC]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Sockets: every one of every namespace.")
+@click.option("--every", is_flag=True, help="Options: every one, not only what an untouched socket would show otherwise.")
+@click.option("--level", "levels", multiple=True, metavar="LEVEL", help="Only options of this level. (repeatable)")
+@click.option("--name", "names", multiple=True, metavar="NAME[,NAME...]", help="Only these options. (repeatable)")
+@click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
+@output_options("text", "table", "json", "jsonl", "csv")
+@target_options
+def command(
+    target: TargetOptions,
+    specs: tuple[str, ...],
+    everything: bool,
+    every: bool,
+    levels: tuple[str, ...],
+    names: tuple[str, ...],
+    force: bool,
+    output_format: str,
+) -> int:
+    """Show socket options: value, who set it, the default, and the member of the kernel that holds it.
+
+    One socket is shown in full; several side by side, those that are alike in one column.
+
+    \b
+    For example:
+      sockcrash options pid:1234 --name TCP_NODELAY     has it been set, by this program or its library?
+      sockcrash options fd:1234/7                       what the application has changed on this socket
+      sockcrash options -c vmcore --all --level IPPROTO_TCP
+    """
+    from sockcrash.cli.session import Session, parse_specs
+
+    wanted_names = frozenset(checked_name(name) for group in names for name in group.split(","))
+    wanted_levels = frozenset(map(checked_level, levels))
+    parsed = parse_specs(specs, everything=everything)
+    session = Session(target)
+    handles = session.handles(parsed, everything=everything, force=force)
+    reader = session.option_reader(every=every, levels=wanted_levels, names=wanted_names)
+    records = session.records(handles, many=everything or len(parsed) > 1, options=reader)
+    _show(session.target.describe(), records, every or bool(names), output_format)
+    return session.status
+
+
+def checked_name(name: str) -> str:
+    """The name of an option; a UsageError proposes the nearest."""
+    from sockcrash.cli.hints import nearest
+    from sockcrash.errors import UsageError
+    from sockcrash.kernel.options import ROWS
+
+    known = sorted({row.name for row in ROWS})
+    wanted = name.strip().upper()
+    if wanted not in known:
+        raise UsageError(f"no socket option is called {name!r}.{nearest(wanted, known)}")
+    return wanted
+
+
+def checked_level(level: str) -> str:
+    """The name of a level of options; a UsageError names them all."""
+    from sockcrash.errors import UsageError
+    from sockcrash.kernel.options import LEVELS
+
+    wanted = level.strip().upper()
+    short = {name.split("_", 1)[1]: name for name in reversed(LEVELS)}
+    if wanted not in LEVELS and wanted not in short:
+        raise UsageError(f"{level!r} is no level of socket options", hint=f"there are {', '.join(LEVELS)}")
+    return wanted if wanted in LEVELS else short[wanted]
+
+
+def _show(target: dict[str, str], records: Iterable[SocketRecord], every: bool, output_format: str) -> None:
+    full = (record for record in records if record.options is not None)
+    if output_format in ("json", "jsonl"):
+        from sockcrash.render.json import only_options, record_object
+        from sockcrash.render.stream import objects
+
+        for piece in objects((record_object(only_options(record)) for record in full), target, output_format):
+            click.echo(piece, nl=False)
+    elif output_format == "text":
+        for line in _lines(full, every):
+            click.echo(line)
+    else:
+        from sockcrash.render.options import OPTION_COLUMNS, option_rows
+        from sockcrash.render.table import rows
+
+        made = (row for record in full for row in option_rows(record))
+        for piece in rows(OPTION_COLUMNS, made, output_format):
+            click.echo(piece)
+
+
+def _lines(records: Iterable[SocketRecord], every: bool) -> Iterator[str]:
+    """One socket in full, several as a matrix."""
+    from sockcrash.render.options import options_text
+    from sockcrash.render.options_matrix import matrix
+    from sockcrash.render.text import head
+
+    waiting = iter(records)
+    first = next(waiting, None)
+    if first is None:
+        return
+    second = next(waiting, None)
+    if second is None:
+        yield head(first)
+        yield from (f"  {line}".rstrip() for line in options_text(first, every=every))
+        return
+    yield from matrix(_again(first, second, waiting))
+
+
+def _again(first: SocketRecord, second: SocketRecord, rest: Iterable[SocketRecord]) -> Iterator[SocketRecord]:
+    yield first
+    yield second
+    yield from rest

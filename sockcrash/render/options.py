@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Options of one socket as text: what it is, its value, who wrote it, where it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sockcrash.model import Absent, OptionValue, SocketRecord
+from sockcrash.render.escape import printable
+from sockcrash.render.units import show
+
+__all__ = ("OPTION_COLUMNS", "default_text", "option_rows", "options_sentence", "options_text", "origin_text", "value_text")
+
+OPTION_COLUMNS = (
+    "address", "kind", "level", "option", "number", "value", "text", "origin", "inherited from", "default", "default from",
+    "raw", "stored in",
+)  # fmt: skip
+
+
+def value_text(option: OptionValue) -> str:
+    """The value in words, or why there is none."""
+    if isinstance(option.value, Absent):
+        return f"({printable(option.value.detail)})" if option.value.detail else show(option.value)
+    return printable(option.text)
+
+
+def origin_text(option: OptionValue) -> str:
+    """``set``, ``set, by listener 0x...``, ``default``, ``kernel``, ``?`` where it can't be told."""
+    if option.inherited_from is not None:
+        return f"set, by listener {option.inherited_from:#x}"
+    return "" if isinstance(option.value, Absent) else option.origin or "?"
+
+
+def default_text(option: OptionValue) -> str:
+    """What an untouched socket holds, and the sysctl that says so."""
+    if option.default is None or isinstance(option.default, Absent):
+        return ""
+    source = f" ({option.default_from})" if option.default_from else ""
+    return f"{_plain(option.default)}{source}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name} {one}" for name, one in value.items())
+    if isinstance(value, list):
+        return " ".join(str(one) for one in value) or "none"
+    return printable(str(value)) or "none"
+
+
+def options_text(record: SocketRecord, *, every: bool) -> Iterator[str]:
+    """Lines: a table of the options, with a blank line between levels."""
+    options = record.options
+    if isinstance(options, Absent):
+        yield f"options {show(options)}"
+        return
+    if not options:
+        yield "no such option" if every else "as in an untouched socket"
+        return
+    cells = [(one.name, value_text(one), origin_text(one), default_text(one), one.member or "") for one in options]
+    titles = ("option", "value", "origin", "default", "stored in")
+    widths = [min(max(map(len, column)), 60) for column in zip(titles, *cells, strict=True)]
+    yield _line(titles, widths)
+    level = options[0].level
+    for option, row in zip(options, cells, strict=True):
+        if option.level != level:
+            yield ""
+            level = option.level
+        yield _line(row, widths)
+
+
+def options_sentence(record: SocketRecord) -> str:
+    """Options in one line: ``TCP_NODELAY on, IP_TOS 0x10 (by listener 0x...)``."""
+    if isinstance(record.options, Absent):
+        return show(record.options)
+    return ", ".join(_words(option) for option in record.options or ()) or "as in an untouched socket"
+
+
+def _words(option: OptionValue) -> str:
+    doubt = " (set, or a default of before)" if option.origin is None else ""
+    listener = f" (by listener {option.inherited_from:#x})" if option.inherited_from is not None else ""
+    return f"{option.name} {value_text(option)}{listener or doubt}"
+
+
+def _line(cells: Iterable[str], widths: list[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def option_rows(record: SocketRecord) -> Iterator[tuple[Any, ...]]:
+    """A row for each option, for tables and CSV."""
+    if not record.options:
+        return
+    for one in record.options:
+        yield (
+            f"{record.address:#x}",
+            record.kind,
+            one.level,
+            one.name,
+            one.number,
+            one.value if isinstance(one.value, Absent) else _plain(one.value),
+            one.text,
+            one.origin or "",
+            "" if one.inherited_from is None else f"{one.inherited_from:#x}",
+            "" if one.default is None or isinstance(one.default, Absent) else _plain(one.default),
+            one.default_from or "",
+            one.raw if isinstance(one.raw, Absent) else one.raw.hex(),
+            one.member or "",
+        )
