@@ -121,15 +121,19 @@ def one_address(runs: int, core: str, vmlinux: str, address: str) -> list[Row]:
 
 def with_crash(runs: int, core: str, vmlinux: str, address: str) -> list[Row]:
     """The same members by crash, where it is installed."""
+    what = f"`struct tcp_sock.{MEMBERS} ADDR` / crash"
     if not shutil.which("crash"):
-        return [Row("crash", "", "not installed", "", "")]
+        return [Row(what, "", "not installed", "")]
     text = f"struct tcp_sock.{MEMBERS} {address.removeprefix('0x')}\nquit\n"
+    argv = ("crash", "-s", vmlinux, core)
+    if subprocess.run(argv, input=text, capture_output=True, text=True, check=False).returncode:
+        return [Row(what, "", "can't open this dump", "")]
     crash, ours = best(
         max(3, runs // 2),
-        process("crash", "-s", vmlinux, core, text=text),
+        process(*argv, text=text),
         process(SOCKCRASH, "struct", "-c", core, "-s", vmlinux, f"tcp_sock.{MEMBERS}", address),
     )
-    return [against(f"`struct tcp_sock.{MEMBERS} ADDR` / crash", ours, crash)]
+    return [against(what, ours, crash)]
 
 
 def bulk(runs: int, core: str, vmlinux: str) -> list[Row]:

@@ -16,8 +16,6 @@ TOOLS = {  # command → package, for what scripts/vm itself runs
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
     "busybox": "busybox-static",
-    "xz": "xz-utils",
-    "zstd": "zstd",
     "depmod": "kmod",
 }
 OLDEST_QEMU = 8  # 7.2 corrupts the memory of 6.12 guests under TCG (lab notes)

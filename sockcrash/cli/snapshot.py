@@ -62,7 +62,7 @@ def command(
         for record in session.records([handle], many=everything or len(handles) > 8)
     ]
     meta = taken_meta(session.target.describe(), ["--all"] if everything else list(specs))
-    snapshot = take(session.kernel, pairs, meta)
+    snapshot = take(session.kernel, pairs, meta, session.complain)
     torn = sum(entry["torn"] for entry in snapshot.meta["sockets"])
     if types_in is not None:
         snapshot, types = split_types(snapshot, types_in.name)

@@ -138,7 +138,7 @@ def _full(
         mark=full["sk_mark"],
         cgroup=cgroup_path(kernel, full["cgroup"]),
         owners=owners.of(handle, full, _part_of(kernel, handle, own)) if owners else (),
-        sock=sock_section(sock),
+        sock=sock_section(kernel, sock),
         tcp=tcp_section(kernel, identity, rest[0]) if is_tcp else EMPTY,
         cc=congestion_section(kernel, handle.address, rest[0]) if is_tcp else EMPTY,
         timers=tcp_timers(kernel.clock(), rest[0], rest[1]) if is_tcp else None,

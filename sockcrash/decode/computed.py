@@ -4,28 +4,87 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Reason, Section
 
 if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
+    from sockcrash.kernel.layout import Group
+    from sockcrash.kernel.view import Kernel
 
-__all__ = ("Computed", "amend", "extend", "pointer_text")
+__all__ = ("Computed", "Extension", "amend", "append", "computed_values", "extension", "pointer_text")
 
 # name, the members it is made of, a function of the clock and their values
 Computed = tuple[tuple[str, tuple[str, ...], Callable[..., Any]], ...]
 
 
-def extend(section: Section, computed: Computed, clock: Clock, *, instead: Absent | None = None) -> Section:
-    """``section`` with computed values; all of them are ``instead`` if that is given."""
+class Extension:
+    """Computed values behind the sections that one reader makes of a group; ``lost`` are rows that the kernel lacks."""
+
+    def __init__(self, index: Mapping[str, int], computed: Computed, lost: Mapping[str, Absent]) -> None:
+        self._computed = computed
+        self._index = {name: number for number, name in enumerate((*index, *(name for name, _, _ in computed)))}
+        self._rows: list[tuple[Callable[..., Any], Callable[[Any], Any]]] = []
+        used: set[str] = set()
+        for _, inputs, function in computed:
+            missing = next((lost[member] for member in inputs if member in lost), None)
+            if missing is None:
+                used.update(inputs)
+                self._rows.append((function, _picker([index[member] for member in inputs])))
+            else:
+                self._rows.append((_constant(missing), _picker([])))
+        self._used = _picker(sorted(index[member] for member in used))
+
+    def of(self, section: Section, clock: Clock, *, instead: Absent | None = None) -> Section:
+        """``section`` with the computed values; all of them are ``instead`` if that is given."""
+        values = section.unpacked
+        if instead is not None:
+            return Section(self._index, (*values, *(instead,) * len(self._rows)))
+        if Absent in map(type, self._used(values)):
+            added = computed_values(section, self._computed, clock)
+            return Section(self._index, (*values, *added.values()))
+        return Section(self._index, (*values, *[function(clock, *pick(values)) for function, pick in self._rows]))
+
+
+def extension(kernel: Kernel, section: Section, group: Group, computed: Computed) -> Extension:
+    """The Extension of sections of ``group`` that come from the same reader as ``section``; made once."""
+    memo: dict[int, tuple[Mapping[str, int], Extension]] = kernel.cache.setdefault("extensions", {})
+    index = section.index
+    if id(index) not in memo:
+        lost = {bound.field.name: bound.absent for bound in kernel.bounds(group) if bound.absent}
+        memo[id(index)] = (index, Extension(index, computed, lost))
+    return memo[id(index)][1]
+
+
+def computed_values(known: Mapping[str, Any], computed: Computed, clock: Clock) -> dict[str, Any]:
+    """The computed values alone, by name."""
     added: dict[str, Any] = {}
     for name, inputs, function in computed:
-        values = [section[member] for member in inputs]
-        missing = instead if instead is not None else _absent(values)
+        values = [known[member] for member in inputs]
+        missing = next((value for value in values if isinstance(value, Absent)), None)
         added[name] = function(clock, *values) if missing is None else missing
-    names = {name: number for number, name in enumerate((*section, *added))}
-    return Section(names, (*section.values(), *added.values()))
+    return added
+
+
+def _picker(places: list[int]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(places) == 1:
+        return lambda values: (values[places[0]],)
+    return itemgetter(*places) if places else lambda _: ()
+
+
+def _constant(value: Absent) -> Callable[..., Absent]:
+    return lambda *_: value
+
+
+def append(kernel: Kernel, section: Section, added: Mapping[str, Any]) -> Section:
+    """``section`` with ``added`` values behind it; its new index is made once for each reader."""
+    memo: dict[Any, tuple[Mapping[str, int], Mapping[str, int]]] = kernel.cache.setdefault("appended", {})
+    key = (id(section.index), *added)
+    if key not in memo:
+        memo[key] = (section.index, {name: number for number, name in enumerate((*section, *added))})
+    return Section(memo[key][1], (*section.unpacked, *added.values()))
 
 
 def amend(section: Section, added: Mapping[str, Any], without: Iterable[str] = ()) -> Section:
@@ -42,7 +101,3 @@ def pointer_text(value: int | Absent) -> str | Absent:
 
 
 NULL = Absent(Reason.NOT_APPLICABLE, "NULL pointer")
-
-
-def _absent(values: list[Any]) -> Absent | None:
-    return next((value for value in values if isinstance(value, Absent)), None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.decode.computed import Computed, extend
+from sockcrash.decode.computed import Computed, amend, computed_values
 from sockcrash.kernel.congestion import PRIVATE_AREA, private_reader
 from sockcrash.model import Absent, Reason, Section
 
@@ -25,8 +25,9 @@ def congestion_section(kernel: Kernel, address: int, tcp: Section) -> Section | 
     algorithm = tcp["congestion"]
     if isinstance(algorithm, Absent):
         return algorithm
-    if not tcp["icsk_ca_initialized"]:
-        return _NOT_YET
+    initialized = tcp["icsk_ca_initialized"]
+    if not initialized:
+        return initialized if isinstance(initialized, Absent) else _NOT_YET
     reader = private_reader(kernel, algorithm)
     offset = kernel.offsets(PRIVATE_AREA).get("icsk_ca_priv")
     if isinstance(reader, Absent) or offset is None:
@@ -39,10 +40,7 @@ def congestion_section(kernel: Kernel, address: int, tcp: Section) -> Section | 
     if computed is None:
         return section
     known = {**section, **{name: tcp[name] for name in ("mss_cache", "delivered", "delivered_ce")}}
-    together = Section({name: number for number, name in enumerate(known)}, tuple(known.values()))
-    extended = extend(together, computed, kernel.clock())
-    wanted = [name for name in extended if name in section or name not in together]
-    return Section({name: number for number, name in enumerate(wanted)}, tuple(extended[name] for name in wanted))
+    return amend(section, computed_values(known, computed, kernel.clock()))
 
 
 # bbr_get_info(): bandwidth is kept in segments per µs << 24

@@ -16,6 +16,7 @@ from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.mptcp import owner_of_subflow
 from sockcrash.kernel.options import ROWS, bound_options, option_group
+from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.tables_tcp import listeners
 from sockcrash.model import Absent, OptionValue, Section
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ("OptionReader",)
 
-_INHERITED = {(row.level, row.name) for row in ROWS if row.inherited}
+_INHERITED = {(row.level, row.name) for row in ROWS if row.inherited and row.origin is not kernel_writes}
 _ANY6 = bytes(16)
 
 
@@ -73,6 +74,10 @@ class OptionReader:
             return self._kernel.unreadable(error)
         return tuple(wanted)
 
+    def listeners_on(self, kind: str, identity: Section) -> list[int]:
+        """Every listener that ``inherited_from`` of a socket with that identity is chosen from."""
+        return [one.address for one in self._of_port.get((kind, *_port(identity)), ())]
+
     def _wants(self, option: OptionValue) -> bool:
         if self._levels and option.level not in self._levels:
             return False
@@ -81,7 +86,7 @@ class OptionReader:
     def _explained(
         self, kind: str, identity: Section, values: tuple[Any, ...], options: list[OptionValue]
     ) -> list[OptionValue]:
-        """The options with their listeners; one that could not be told is set, if its listener has it set."""
+        """The options with their listeners; what the listener has set alike is set, if the kernel may write it too."""
         candidates = [one for one in self._of_port.get((kind, *_port(identity)), ()) if _could_accept(one, identity)]
         if not candidates:
             return options
@@ -92,7 +97,7 @@ class OptionReader:
         self, option: OptionValue, carried: dict[tuple[str, str], Any], candidates: list[_Listener]
     ) -> OptionValue:
         key = option.level, option.name
-        if key not in _INHERITED or option.origin in ("default", "kernel") or isinstance(option.value, Absent):
+        if key not in _INHERITED or option.origin == "default" or isinstance(option.value, Absent):
             return option
         same = [one for one in candidates if self._has(one, option, carried)]
         if len(same) != 1:

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from sockcrash.decode.computed import append
 from sockcrash.model import Absent, Section
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
 
 __all__ = ("sock_section",)
 
 
-def sock_section(sock: Section) -> Section:
+def sock_section(kernel: Kernel, sock: Section) -> Section:
     """The sock section with ``drops``: sk_drops_read(), the sum of sk_drop_counters if the socket has them."""
     counters = (sock["drops0"], sock["drops1"])
     own = any(isinstance(counter, Absent) for counter in counters)
-    drops = sock["sk_drops"] if own else sum(counters)
-    names = {name: number for number, name in enumerate((*sock, "drops"))}
-    return Section(names, (*sock.values(), drops))
+    return append(kernel, sock, {"drops": sock["sk_drops"] if own else sum(counters)})

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sockcrash.decode.computed import Computed, extend
+from sockcrash.decode.computed import Computed, extension
 from sockcrash.kernel import uapi
+from sockcrash.kernel.fields_tcp import TCP
 from sockcrash.model import Absent, Reason, Section
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _NO_SAMPLE = Absent(Reason.NOT_ASSIGNED, "no sample yet")
 def tcp_section(kernel: Kernel, identity: Section, tcp: Section) -> Section:
     """The tcp section with what is computed from several members added behind the members."""
     listening = _LISTENING if identity["skc_state"] == uapi.LISTEN else None
-    return extend(tcp, _COMPUTED, kernel.clock(), instead=listening)
+    return extension(kernel, tcp, TCP, _COMPUTED).of(tcp, kernel.clock(), instead=listening)
 
 
 def _seq(difference: int) -> int:

@@ -7,6 +7,7 @@ is the gate, and ``icsk_ack.pending`` bit 1 that of the delayed acknowledgement.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sockcrash.model import Absent, Reason, Section, Timer
@@ -46,10 +47,9 @@ def _bit(value: int | Absent, mask: int) -> int | Absent:
 
 
 def _timer(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
-    if isinstance(armed, Absent):
-        return Timer(name, False, armed)
+    """A timer of which the expiry is in jiffies."""
     if not armed:
-        return Timer(name, False, _STOPPED)
+        return _idle(name, armed if isinstance(armed, Absent) else _STOPPED)
     if isinstance(expires, Absent):
         return Timer(name, True, expires)
     left = (expires - clock.jiffies + (1 << 63) & (1 << 64) - 1) - (1 << 63)
@@ -57,13 +57,17 @@ def _timer(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) 
 
 
 def _timer_ns(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
-    if isinstance(armed, Absent):
-        return Timer(name, False, armed)
+    """A timer of which the expiry is in nanoseconds of CLOCK_MONOTONIC."""
     if not armed:
-        return Timer(name, False, _STOPPED)
+        return _idle(name, armed if isinstance(armed, Absent) else _STOPPED)
     if isinstance(expires, Absent):
         return Timer(name, True, expires)
     return Timer(name, True, (expires - clock.mono_ns) // 1_000_000)
+
+
+@lru_cache(maxsize=256)
+def _idle(name: str, why: Absent) -> Timer:
+    return Timer(name, False, why)
 
 
 def minisock_timers(clock: Clock, mini: Section) -> tuple[Timer, ...]:

@@ -141,12 +141,15 @@ class Checker:
         """How much it takes to write a type's name: only functions without a name of their own are written
         out.
         """
+        outer = None
         for _ in range(MAX_NESTING):
             kind = self._btf.kind(type_id)
-            if kind == Kind.FUNC_PROTO:
+            if kind == Kind.FUNC_PROTO and outer == Kind.PTR:
                 return self._weight(type_id)
+            if kind == Kind.FUNC_PROTO:
+                raise self._btf.bad(f"a function takes or returns function {type_id} itself")
             if kind not in _UNNAMED:
                 return 1
             record = self._btf.record(type_id)
-            type_id = record.body[0] if kind == Kind.ARRAY else record.size
+            type_id, outer = (record.body[0] if kind == Kind.ARRAY else record.size), kind
         raise self._btf.bad(f"type {type_id} contains itself")

@@ -117,11 +117,10 @@ class Reader:
         content, holes = self.salvage(address)
         lost = self.names_in(holes)
         why = Absent(Reason.UNREADABLE, f"{address + holes[0][0]:#x}") if holes else None
-        sections = []
-        for section in self.sections(address, content):
-            values = tuple(why if name in lost else value for name, value in section.items())
-            sections.append(Section({name: number for number, name in enumerate(section)}, values))
-        return tuple(sections)
+        return tuple(
+            Section(section.index, tuple(why if name in lost else value for name, value in section.items()))
+            for section in self.sections(address, content)
+        )
 
     def fetch(self, address: int) -> bytes:
         """The bytes of an object: in one read, or (exact) member by member with zeroes between."""

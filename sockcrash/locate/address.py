@@ -75,7 +75,7 @@ def prove(kernel: Kernel, address: int, how: str, *, force: bool = False) -> Han
 
 def _held(kernel: Kernel, index: Index, address: int, how: str) -> Handle:
     entry = index.get(address)
-    if entry is None:
+    if entry is None or not entry.selected:
         raise NotASocketError(
             how,
             f"{how}: the snapshot doesn't hold a socket at {address:#x}",

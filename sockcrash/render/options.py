@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,12 +11,14 @@ from sockcrash.model import Absent, OptionValue, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.render.units import show
 
-__all__ = ("OPTION_COLUMNS", "default_text", "option_rows", "options_sentence", "options_text", "origin_text", "value_text")
+__all__ = ("OPTION_COLUMNS", "default_text", "option_rows", "options_sentences", "options_text", "origin_text", "value_text")
 
 OPTION_COLUMNS = (
     "address", "kind", "level", "option", "number", "value", "text", "origin", "inherited from", "default", "default from",
     "raw", "stored in",
 )  # fmt: skip
+
+_WIDTH = 110
 
 
 def value_text(option: OptionValue) -> str:
@@ -69,17 +72,24 @@ def options_text(record: SocketRecord, *, every: bool) -> Iterator[str]:
         yield _line(row, widths)
 
 
-def options_sentence(record: SocketRecord) -> str:
-    """Options in one line: ``TCP_NODELAY on, IP_TOS 0x10 (by listener 0x...)``."""
+def options_sentences(record: SocketRecord) -> Iterator[str]:
+    """Options that differ in a few lines: those that were set, those from each listener, those that can't be told."""
     if isinstance(record.options, Absent):
-        return show(record.options)
-    return ", ".join(_words(option) for option in record.options or ()) or "as in an untouched socket"
+        yield show(record.options)
+        return
+    parts: dict[str, list[str]] = {}
+    for option in record.options or ():
+        parts.setdefault(_whence(option), []).append(f"{option.name} {value_text(option)}")
+    for whence, words in parts.items():
+        yield from textwrap.wrap(f"{whence}{', '.join(words)}", _WIDTH, break_long_words=False, break_on_hyphens=False)
+    if not parts:
+        yield "as in an untouched socket"
 
 
-def _words(option: OptionValue) -> str:
-    doubt = " (set, or a default of before)" if option.origin is None else ""
-    listener = f" (by listener {option.inherited_from:#x})" if option.inherited_from is not None else ""
-    return f"{option.name} {value_text(option)}{listener or doubt}"
+def _whence(option: OptionValue) -> str:
+    if option.inherited_from is not None:
+        return f"by listener {option.inherited_from:#x}: "
+    return "" if option.origin else "set, or a default of before: "
 
 
 def _line(cells: Iterable[str], widths: list[int]) -> str:

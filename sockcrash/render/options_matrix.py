@@ -18,11 +18,15 @@ _WIDEST = 24
 _SAME_AS_DEFAULT = "."
 
 
+_Row = tuple[str, int, str]
+"""Level, number and name of an option."""
+
+
 @dataclass
 class _Alike:
     """Sockets with the same options, and what these are."""
 
-    cells: dict[tuple[str, str], str]
+    cells: dict[_Row, str]
     sockets: list[str] = field(default_factory=list)
 
 
@@ -31,12 +35,14 @@ def matrix(records: Iterable[SocketRecord]) -> Iterator[str]:
 
     A dot stands for a socket in which the option is not shown: it is as in an untouched socket, or has no such option.
     """
-    columns: dict[tuple[tuple[tuple[str, str], str], ...], _Alike] = {}
-    rows: dict[tuple[str, str], int] = {}
+    columns: dict[tuple[tuple[_Row, str], ...], _Alike] = {}
+    levels = {"SOL_SOCKET": 0}
+    rows: set[_Row] = set()
     for record in records:
         cells = dict(_cells(record))
-        for option in cells:
-            rows.setdefault(option, len(rows))
+        rows.update(cells)
+        for level, _, _ in cells:
+            levels.setdefault(level, len(levels))
         columns.setdefault(tuple(cells.items()), _Alike(cells)).sockets.append(_name(record))
     groups = sorted(columns.values(), key=lambda alike: -len(alike.sockets))
     for number, alike in enumerate(groups, 1):
@@ -44,23 +50,24 @@ def matrix(records: Iterable[SocketRecord]) -> Iterator[str]:
     if not rows:
         yield ""
         yield "every option of every socket is as in an untouched socket"
+    ordered = sorted(rows, key=lambda row: (levels[row[0]], row[1:]))
     for start in range(0, len(groups), _COLUMNS):
         yield ""
-        yield from _block(sorted(rows, key=lambda row: (row[0], rows[row])), groups, start)
+        yield from _block(ordered, groups, start)
 
 
-def _cells(record: SocketRecord) -> Iterator[tuple[tuple[str, str], str]]:
+def _cells(record: SocketRecord) -> Iterator[tuple[_Row, str]]:
     if isinstance(record.options, Absent):
-        yield ("", "options"), show(record.options)
+        yield ("", 0, "options"), show(record.options)
         return
     for option in record.options or ():
-        yield (option.level, option.name), _cell(option)
+        yield (option.level, option.number, option.name), _cell(option)
 
 
 def _cell(option: OptionValue) -> str:
-    text = value_text(option)
-    mark = "" if option.origin in ("set", "kernel") or isinstance(option.value, Absent) else " ?"
-    return f"{text}{'' if option.origin == 'default' else mark}"
+    """The value; a question mark where it can't be told who wrote it."""
+    doubt = option.origin is None and not isinstance(option.value, Absent)
+    return f"{value_text(option)}{' ?' if doubt else ''}"
 
 
 def _name(record: SocketRecord) -> str:
@@ -75,11 +82,11 @@ def _sockets(names: list[str]) -> str:
     return f"{count}{', '.join(names[:_NAMED])}{more}"
 
 
-def _block(rows: list[tuple[str, str]], groups: list[_Alike], start: int) -> Iterator[str]:
+def _block(rows: list[_Row], groups: list[_Alike], start: int) -> Iterator[str]:
     """One block of columns, as many as fit."""
     shown = groups[start : start + _COLUMNS]
     titles = [f"[{start + number}]" for number in range(1, len(shown) + 1)]
-    width = max((len(name) for _, name in rows), default=0)
+    width = max((len(name) for _, _, name in rows), default=0)
     widths = [
         min(_WIDEST, max([len(title), *(len(cell) for cell in alike.cells.values())]))
         for title, alike in zip(titles, shown, strict=True)
@@ -93,7 +100,7 @@ def _block(rows: list[tuple[str, str]], groups: list[_Alike], start: int) -> Ite
         everywhere = {alike.cells.get(row, _SAME_AS_DEFAULT) for alike in groups}
         odd = "*" if len(everywhere) > 1 else " "
         cells = "  ".join(f"{_cut(text):<{size}}" for text, size in zip(texts, widths, strict=True))
-        yield f"{odd} {row[1]:<{width}}  {cells}".rstrip()
+        yield f"{odd} {row[2]:<{width}}  {cells}".rstrip()
 
 
 def _cut(text: str) -> str:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Owner, Reason, Section, SocketRecord, Timer
 from sockcrash.render.escape import printable
 from sockcrash.render.families import family_lines
-from sockcrash.render.options import options_sentence, options_text
+from sockcrash.render.options import options_sentences, options_text
 from sockcrash.render.story import story
 from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show
 
@@ -33,7 +34,8 @@ def record_text(record: SocketRecord, *, every: bool = False) -> str:
     if every and record.options is not None:
         lines += [f"  {line}".rstrip() for line in options_text(record, every=True)]
     elif record.options is not None:
-        lines.append(f"  {'options':<11}{options_sentence(record)}")
+        labels = itertools.chain(("options",), itertools.repeat(""))
+        lines += [f"  {label:<11}{text}" for label, text in zip(labels, options_sentences(record), strict=False)]
     return "\n".join(lines)
 
 

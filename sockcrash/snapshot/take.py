@@ -8,7 +8,7 @@ recorder, with types and symbols as the snapshot will have them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import drgn
 
 from sockcrash.decode import decode
+from sockcrash.decode.inheritance import OptionReader
 from sockcrash.errors import TargetError
 from sockcrash.kernel.carried import Borrowed, attach_carried, carry_types
-from sockcrash.kernel.fields import FULL, PROTO, SECRETS
+from sockcrash.kernel.fields import FULL, IDENTITY, PROTO, SECRETS
 from sockcrash.kernel.selection import Entry, entry_to_json
 from sockcrash.kernel.view import Kernel
 from sockcrash.memory import Ranges, Recorder, program_over
@@ -36,7 +37,10 @@ _OF_THE_BUILD = (b"OSRELEASE=", b"BUILD-ID=", b"PAGESIZE=")
 
 
 def take(
-    source: Kernel, found: Iterable[tuple[Handle, SocketRecord]], meta: dict[str, Any]
+    source: Kernel,
+    found: Iterable[tuple[Handle, SocketRecord]],
+    meta: dict[str, Any],
+    complain: Callable[[str], None],
 ) -> Snapshot:
     """A snapshot of sockets that were decoded on ``source``; their owners and proofs come from those records."""
     if source.prog.platform != PLATFORM:
@@ -52,16 +56,32 @@ def take(
     kernel.exact = True
     pairs = list(found)
     kernel.index = {handle.address: _entry(handle, record) for handle, record in pairs}
+    for entry in _listeners(source, [handle for handle, _ in pairs], complain):
+        kernel.index.setdefault(entry.address, entry)
+    options = OptionReader(kernel, complain, every=True)
     secret: list[tuple[int, int]] = []
     for handle, _ in pairs:
         _record_whole(kernel, handle)
-        torn = decode(kernel, handle).torn
+        torn = decode(kernel, handle, options=options).torn
         kernel.index[handle.address] = replace(kernel.index[handle.address], torn=torn)
         secret += _secrets(kernel, handle)
     kernel.tick()
     entries = [entry_to_json(entry) for entry in kernel.index.values()]
     content = {**meta, "schema": 1, "sockets": entries, "symbols": symbols.to_json()}
     return Snapshot(vmcoreinfo, content, btf, recorder.ranges().without(secret))
+
+
+def _listeners(source: Kernel, handles: list[Handle], complain: Callable[[str], None]) -> list[Entry]:
+    """The listeners that selected sockets may have options from: their options travel too."""
+    reader = OptionReader(source, complain)
+    found: dict[int, Entry] = {}
+    for handle in handles:
+        kind = handle.kind.name
+        if kind in ("tcp", "mptcp"):
+            (identity,) = source.reader(IDENTITY).sections(handle.address)
+            for address in reader.listeners_on(kind, identity):
+                found[address] = Entry(address, kind, "listener", True, "", False, (), selected=False)
+    return list(found.values())
 
 
 def _entry(handle: Handle, record: SocketRecord) -> Entry:

@@ -201,8 +201,25 @@ def _function_that_takes_itself(make):
 def _functions_that_double_at_each_level(make):
     inner = make.int("int", 4, 1)
     for _ in range(40):
-        inner = make.function(inner, ("a", inner), ("b", inner))
+        inner = make.add(PTR, "", make.function(inner, ("a", inner), ("b", inner)))
     return inner
+
+
+def _function_that_takes_a_function(make):
+    inner = make.function(make.int("int", 4, 1))
+    return make.function(0, ("not_a_pointer", inner))
+
+
+def _array_of_functions(make):
+    return make.array(make.function(0), 2)
+
+
+def _member_that_is_a_function(make):
+    return make.struct("holder", 8, ("call", make.function(0), 0))
+
+
+def _bit_field_of_a_struct(make):
+    return make.struct("holder", 8, ("bits", make.struct("inner", 4), 0, 3))
 
 
 def _array_of_everything(make):
@@ -267,6 +284,10 @@ def _nested_too_deep(make):
         _unions_that_double_at_each_level,
         _function_that_takes_itself,
         _functions_that_double_at_each_level,
+        _function_that_takes_a_function,
+        _array_of_functions,
+        _member_that_is_a_function,
+        _bit_field_of_a_struct,
         _array_of_everything,
         _endless_array_of_nothing,
         _member_beyond_the_end,

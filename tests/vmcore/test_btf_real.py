@@ -132,6 +132,16 @@ def test_every_struct_of_a_row_is_the_same(pair: Pair, figures: Callable[[str], 
     assert len(compared) > 40
 
 
+def test_every_row_is_bound_as_by_dwarf(pair: Pair, figures: Callable[[str], None]) -> None:
+    core, vmlinux = str(pair.directory / "vmcore"), str(pair.directory / "vmlinux")
+    with open_target(TargetOptions(core=core)) as bare, open_target(TargetOptions(core=core, symbols=(vmlinux,))) as dwarf:
+        rows = [list(layout_rows(target.kernel)) for target in (bare, dwarf)]
+    different = [(ours, theirs) for ours, theirs in zip(*rows, strict=True) if ours != theirs]
+    figures(f"{pair.directory.name}: {len(rows[0])} rows bound alike, rows that BTF can't bind: {different or 'none'}")
+    assert different == []
+    assert len(rows[0]) > 300
+
+
 def test_thousands_of_structs_are_the_same(pair: Pair) -> None:
     compared, different = 0, []
     for kind, word in ((Kind.STRUCT, "struct"), (Kind.UNION, "union")):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 FAILED, PARTLY = 1, 4
+# Types of a module are lost when the module's own BTF, or its place in the list of modules, is.
+LOST = ("unreadable", "no_type_info")
 # How something was found, and who holds it, depends on what else is readable.
 ABOUT = frozenset({"how", "note", "absent", "owners"})
 
@@ -47,7 +49,7 @@ def lost(found: Any, expected: Any, path: str, absent: dict[str, str]) -> Iterat
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in expected:
             yield from lost(found.get(key), expected[key], f"{path}.{key}" if path else key, absent)
-    elif found != expected and not (found is None and absent.get(path, "").startswith("unreadable")):
+    elif found != expected and not (found is None and absent.get(path, "").startswith(LOST)):
         yield f"{path}: {found!r}, in the whole dump {expected!r} ({absent.get(path)})"
 
 
@@ -73,6 +75,13 @@ def partly(dump: Dump, ended: Ended) -> list[Record]:
     assert ended.status == PARTLY, ended.err
     assert differences(ended.records, dump.records) == []
     return ended.records
+
+
+def nothing_made_up(dump: Dump, ended: Ended) -> None:
+    """A record that can't be read in full says so, a list that may be short is complained of."""
+    whole = ended.status == 0 and len(ended.records) == len(dump.records)
+    assert whole or (ended.status in (FAILED, PARTLY) and "sockcrash: " in ended.err), ended.err
+    assert differences(ended.records, dump.records) == []
 
 
 # Holes where it hurts
@@ -139,7 +148,7 @@ def test_descriptors_of_the_process(dump_6_1: Dump, damaged: Damaged) -> None:
     (pid,) = {one["pid"] for one in dump_6_1.truth.sockets.values()}
     table = find_task(dump_6_1.prog, pid).files.fdt.fd.value_()
     there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, table)])))
-    tables = {one["address"] for one in dump_6_1.records if not one["how"].startswith("fd:")}
+    tables = {one["address"] for one in dump_6_1.records if not one["how"].startswith(("fd:", "subflow of"))}
     assert {one["address"] for one in there} >= tables
 
 
@@ -148,10 +157,7 @@ def test_descriptors_of_the_process(dump_6_1: Dump, damaged: Damaged) -> None:
 )
 def test_pages_of_kernel_variables(dump_6_1: Dump, damaged: Damaged, symbol: str) -> None:
     """What can't do without says what is missing; nothing falls over."""
-    ended = inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, dump_6_1.prog[symbol].address_)]))
-    assert ended.status in (FAILED, PARTLY)
-    assert ended.err.startswith("sockcrash: ")
-    assert differences(ended.records, dump_6_1.records) == []
+    nothing_made_up(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, dump_6_1.prog[symbol].address_)])))
 
 
 def test_an_address_in_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
@@ -170,10 +176,7 @@ def test_an_address_in_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
 def test_random_holes(dump_6_1: Dump, damaged: Damaged, share: float, seed: int) -> None:
     chosen = random.Random(seed)  # noqa: S311
     missing = [page for page in damaged.pages if chosen.random() < share]
-    ended = inspect(dump_6_1, damaged.with_holes(missing))
-    assert ended.status in (FAILED, PARTLY)
-    assert ended.err.startswith("sockcrash: ")
-    assert differences(ended.records, dump_6_1.records) == []
+    nothing_made_up(dump_6_1, inspect(dump_6_1, damaged.with_holes(missing)))
 
 
 def test_random_holes_beside_the_kernel_itself(dump_6_1: Dump, damaged: Damaged) -> None:
@@ -190,18 +193,16 @@ def test_random_holes_beside_the_kernel_itself(dump_6_1: Dump, damaged: Damaged)
 
 def test_zeroed_program_headers(dump_6_1: Dump, damaged: Damaged) -> None:
     ended = inspect(dump_6_1, damaged.with_zeroed_headers())
-    assert ended.status == FAILED
-    assert ended.out == ""
-    assert "\nhint: " in ended.err
+    assert (ended.status, ended.out) == (PARTLY, "")
+    assert "is unreadable" in ended.err
 
 
 def test_cut_shorter_and_shorter(dump_6_1: Dump, damaged: Damaged) -> None:
     length = damaged.path.stat().st_size
     for part in (0.99, 0.9, 0.7, 0.5, 0.3, 0.1, 0.01):
         ended = inspect(dump_6_1, damaged.cut(int(length * part)))
-        assert ended.status in (FAILED, PARTLY)
-        assert "ends" in ended.err or "cut" in ended.err or "trunc" in ended.err
-        assert differences(ended.records, dump_6_1.records) == []
+        assert "is cut short" in ended.err
+        nothing_made_up(dump_6_1, ended)
     for few in (4096, 1000, 64, 63, 1, 0):
         ended = inspect(dump_6_1, damaged.cut(few))
         assert (ended.status, ended.out) == (FAILED, "")

@@ -55,6 +55,7 @@ ROWS: tuple[Option, ...] = tuple(
 
 LEVEL_ORDER = {level: number for number, level in enumerate(LEVELS)}
 _V6_ONLY = ("IPPROTO_IPV6", "IPPROTO_ICMPV6")
+_NAMED = 3
 _NOT_GIVEN = Absent(Reason.NOT_IN_KERNEL, "getsockopt of this kernel does not return it")
 
 
@@ -62,7 +63,7 @@ _NOT_GIVEN = Absent(Reason.NOT_IN_KERNEL, "getsockopt of this kernel does not re
 class BoundOption:
     """A row on one kernel: ``inputs(values of the kind's group)`` are its fields and marks.
 
-    ``member`` names the members of its value as they were bound. ``lost`` is why the kernel has none of it. ``raw``
+    ``member`` names the first members of its value as they were bound. ``lost`` is why the kernel has none of it. ``raw``
     is why getsockopt's bytes are not shown.
     """
 
@@ -196,4 +197,5 @@ def _members(bounds: list[Bound]) -> str | None:
         if bound.place is not None:
             bit = "" if bound.place.bit is None else f" bit {bound.place.bit}"
             names.append(f"{bound.field.ctype.removeprefix('struct ')}.{bound.place.path}{bit}")
-    return ", ".join(dict.fromkeys(names)) or None
+    names = list(dict.fromkeys(names))
+    return ", ".join([*names[:_NAMED], "..."] if len(names) > _NAMED else names) or None

@@ -24,9 +24,10 @@ from sockcrash.kernel.options.codecs import (
     with_text,
 )
 from sockcrash.kernel.options.context import Context
-from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, captured, marked, unless, unsure
+from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, captured, differs, marked, unless
 from sockcrash.kernel.options.row import EVERY_KIND, INET_KINDS, SET_ONLY, Default, Option, absent, bit, field
 from sockcrash.kernel.options.timeouts import INFINITE, TIMEVAL, timeval, timeval_text
+from sockcrash.model import Absent
 
 __all__ = ("ROWS",)
 
@@ -57,15 +58,19 @@ def _switch(name: str, number: int, *fields: Field, **more: Any) -> Option:
 
 # SO_SNDBUF and SO_RCVBUF: the kernel doubles what was asked for, between a minimum and net.core.?mem_max.
 _LOCKS = _sock("sk_userlocks")
+# 04190bf8944d (v5.15) brought SO_BUF_LOCK; this member came one release later.
+_RESERVED = _sock("sk_reserved_mem")
 _SNDBUF_LOCK, _RCVBUF_LOCK = 1, 2
 _SNDBUF_MIN, _RCVBUF_MIN = 4608, 2304
 
 
-def _asked_for(lock: int, minimum: int, limit: settings.Setting) -> Any:
-    def text(context: Context, value: int, _member: int, locks: int) -> str:
+def _asked_for(lock: int, minimum: int, limit: settings.Setting, source: settings.Setting) -> Any:
+    def text(context: Context, value: int, _member: int, locks: int, *_: Any) -> str:
         words = BYTES.text(value)
         if not locks & lock:
             return words
+        if value == context.setting(source):
+            return f"{words} (locked)"
         if value == minimum:
             return f"{words} (asked for {value // 2} or less)"
         maximum = context.setting(limit)
@@ -75,15 +80,26 @@ def _asked_for(lock: int, minimum: int, limit: settings.Setting) -> Any:
     return text
 
 
+def _buffer_origin(lock: int, otherwise: str | None) -> Any:
+    """The lock is a mark of setting the size; where there is SO_BUF_LOCK (v5.15), not if the size is the default."""
+
+    def rule(_context: Context, value: int, default: int, _member: int, locks: int, reserved: Any) -> str | None:
+        if locks & lock:
+            return SET if value != default or isinstance(reserved, Absent) else None
+        return DEFAULT if value == default else otherwise
+
+    return rule
+
+
 def _buffer(name: str, number: int, member: str, lock: int, minimum: int) -> tuple[Option, ...]:
     send = number == 7
-    text = _asked_for(lock, minimum, settings.WMEM_MAX if send else settings.RMEM_MAX)
+    limit = settings.WMEM_MAX if send else settings.RMEM_MAX
     tcp, others = (settings.TCP_WMEM, settings.WMEM_DEFAULT) if send else (settings.TCP_RMEM, settings.RMEM_DEFAULT)
     return tuple(
         _row(
-            name, number, BYTES, _sock(member), marks=(_LOCKS,), kinds=kinds, text=text,
+            name, number, BYTES, _sock(member), marks=(_LOCKS, _RESERVED), kinds=kinds,
+            text=_asked_for(lock, minimum, limit, source), origin=_buffer_origin(lock, otherwise),
             default=Default(lambda context, *_, source=source: context.setting(source), source),
-            origin=marked(1, otherwise=otherwise, holds=lambda locks: locks & lock),
         )
         for kinds, source, otherwise in ((_STREAMS, tcp, KERNEL), (_OTHERS, others, None))
     )  # fmt: skip
@@ -156,11 +172,43 @@ def _perhaps_not_bound_by_option(context: Context, *_: Any) -> bool:
     return context.accepted or context.family == uapi.AF_INET6
 
 
-def _incoming_cpu(context: Context, value: int, default: int, _cpu: int, state: int) -> str | None:
-    """Every packet received writes it, except into a listener."""
+# SO_INCOMING_CPU: sk_incoming_cpu_update() writes it with every packet of a connection, sk_clone() in accepted sockets.
+_NO_CPU = -1
+
+
+def _cpu_of_tcp(_context: Context, value: int, default: int, _cpu: int, write_seq: int) -> str:
+    """Sequence numbers start with the first connection, and stay; a listener has none."""
+    return DEFAULT if value == default else KERNEL if write_seq else SET
+
+
+def _cpu_of_udp(_context: Context, value: int, default: int, _cpu: int, port: int) -> str | None:
+    return DEFAULT if value == default else KERNEL if port else None
+
+
+def _incoming_cpu() -> tuple[Option, ...]:
+    cpu = _sock("__sk_common.skc_incoming_cpu")
+    codec = with_text(INT, lambda value: "none" if value == _NO_CPU else str(value))
+    rules: tuple[tuple[tuple[str, ...], tuple[Field, ...], Any], ...] = (
+        (("tcp",), (field("tcp_sock", "write_seq"),), _cpu_of_tcp),
+        (("udp", "udplite"), (_sock("__sk_common.skc_dport"),), _cpu_of_udp),
+        (("mptcp",), (), unless(lambda context, *_: context.accepted, KERNEL)),
+        (tuple(kind for kind in EVERY_KIND if kind not in ("tcp", "udp", "udplite", "mptcp")), (), differs),
+    )
+    return tuple(
+        _row("SO_INCOMING_CPU", 49, codec, cpu, marks=marks, default=_NO_CPU, origin=origin, kinds=kinds, inherited=False)
+        for kinds, marks, origin in rules
+    )
+
+
+def _buf_lock_origin(context: Context, value: int, default: int, _locks: int, sndbuf: int, rcvbuf: int) -> str | None:
+    """Setting a size locks it too: a lock that a size off the default explains is none of its own."""
     if value == default:
         return DEFAULT
-    return SET if context.kind == "tcp" and state == uapi.LISTEN else None
+    streams = context.kind in _STREAMS
+    send, receive = (settings.TCP_WMEM, settings.TCP_RMEM) if streams else (settings.WMEM_DEFAULT, settings.RMEM_DEFAULT)
+    sizes = ((_SNDBUF_LOCK, sndbuf, send), (_RCVBUF_LOCK, rcvbuf, receive))
+    explained = all(size != context.setting(setting) for lock, size, setting in sizes if value & lock)
+    return KERNEL if explained else None
 
 
 _TXTIME_FLAGS = {1: "SOF_TXTIME_DEADLINE_MODE", 2: "SOF_TXTIME_REPORT_ERRORS"}
@@ -287,11 +335,7 @@ ROWS = (
         "SO_MAX_PACING_RATE", 47, with_text(RATE, lambda value: "unlimited" if value == UNLIMITED else RATE.text(value)),
         _sock("sk_max_pacing_rate"), default=UNLIMITED,
     ),
-    _row(
-        "SO_INCOMING_CPU", 49, with_text(INT, lambda value: "none" if value == -1 else str(value)), _sock("__sk_common.skc_incoming_cpu"),
-        value=lambda _context, cpu: cpu - (1 << 32) if cpu >> 31 else cpu, marks=(_sock("__sk_common.skc_state"),), default=-1,
-        origin=_incoming_cpu, inherited=False,
-    ),
+    *_incoming_cpu(),
     _switch("SO_ZEROCOPY", 60, _flag("SOCK_ZEROCOPY")),
     _row(
         "SO_TXTIME", 61, _TXTIME, _sock("sk_clockid"), _sock("sk_txtime_deadline_mode"), _sock("sk_txtime_report_errors"),
@@ -320,8 +364,7 @@ ROWS = (
     ),
     _row(
         "SO_BUF_LOCK", 72, flags({1: "SOCK_SNDBUF_LOCK", 2: "SOCK_RCVBUF_LOCK"}), _LOCKS, value=lambda _context, locks: locks & 3,
-        # 04190bf8944d (v5.15); sk_reserved_mem came one release later.
-        default=0, origin=unsure, given=(_sock("sk_reserved_mem"),),
+        default=0, marks=(_sock("sk_sndbuf"), _sock("sk_rcvbuf")), origin=_buf_lock_origin, given=(_RESERVED,),
     ),
     _row("SO_RESERVE_MEM", 73, BYTES, _sock("sk_reserved_mem"), default=0, inherited=False),
     *(

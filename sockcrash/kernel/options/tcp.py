@@ -99,13 +99,13 @@ def _is_corked(_context: Context, nonagle: int) -> int:
 
 
 # TCP_MAXSEG: 34dfde4ad87b shows user_mss before a connection only; then it is the effective one.
-def _maxseg(_context: Context, cache: int, repair: int, clamp: int, user: int, state: int) -> int:
+def _maxseg(_context: Context, cache: int, user: int, repair: int, clamp: int, state: int) -> int:
     if repair:
         return clamp
     return user if user and state in (uapi.CLOSE, uapi.LISTEN) else cache
 
 
-def _maxseg_text(_context: Context, value: int, _c: int, _r: int, _clamp: int, user: int, _s: int) -> str:
+def _maxseg_text(_context: Context, value: int, _cache: int, user: int, *_: int) -> str:
     return f"{BYTES.text(value)} (asked for {user})" if user and user != value else BYTES.text(value)
 
 
@@ -199,8 +199,8 @@ _TIMER_OPTIONS = (_icsk("icsk_rto_max"),)
 ROWS = (
     _row("TCP_NODELAY", 1, SWITCH, _tcp("nonagle"), value=_is_off, default=0),
     _row(
-        "TCP_MAXSEG", 2, BYTES, _tcp("mss_cache"), _REPAIR, _tcp("rx_opt.mss_clamp"), _tcp("rx_opt.user_mss"), _STATE,
-        value=_maxseg, text=_maxseg_text, default=536, origin=marked(3), carried=3,
+        "TCP_MAXSEG", 2, BYTES, _tcp("mss_cache"), _tcp("rx_opt.user_mss"), _REPAIR, _tcp("rx_opt.mss_clamp"), _STATE,
+        value=_maxseg, text=_maxseg_text, default=536, origin=marked(1), carried=1,
     ),
     _row("TCP_CORK", 3, SWITCH, _tcp("nonagle"), value=_is_corked, default=0),
     _row("TCP_KEEPIDLE", 4, SECONDS, _tcp("keepalive_time"), **_or_setting(settings.TCP_KEEPALIVE_TIME, jiffies=True)),

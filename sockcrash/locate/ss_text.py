@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One record of ss's text: what it says of a socket (iproute2, misc/ss.c). Pure; any option mix of ss since 2.0.
+
+A record is a line ``[Netid] State Recv-Q Send-Q Local Peer [tokens]`` and the indented lines below it. It is found by its
+state and two numbers, wherever they stand: there may be no Netid column, and ss that prints MD5 keys can spill them in
+front of a record. What it holds beside names (keys, among other things) is never repeated to anyone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+
+from sockcrash.locate.clue import Clue
+from sockcrash.locate.tuple import PROTOCOLS, UNSPECIFIED, End, Ends, parse_end
+
+__all__ = ("HEADER", "STARTS", "TAIL", "clue_of")
+
+_INET = ("tcp", "tcp-timewait", "tcp-request", "mptcp", "udp", "udplite", "raw", "ping")
+# What the Netid column says → kinds; those that it doesn't tell apart are any.
+_NETIDS: dict[str, tuple[str, ...]] = {
+    **{name: kinds for name, kinds in PROTOCOLS.items() if name != "raw"},
+    "raw": ("raw", "ping"),
+    "icmp6": ("raw", "ping"),
+    **dict.fromkeys(("u_str", "u_dgr", "u_seq"), ("unix",)),
+    **dict.fromkeys(("p_raw", "p_dgr"), ("packet",)),
+    **dict.fromkeys(("v_str", "v_dgr"), ("vsock",)),
+    "nl": ("netlink",),
+    "xdp": ("xdp",),
+    **dict.fromkeys(("sctp", "dccp", "ti_st", "ti_sq", "ti_dg", "ti_rd", "???"), ()),
+}
+_STATES = (
+    "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT", "LAST-ACK",
+    "LISTEN", "CLOSING", "NEW-SYN-RECV", "BOUND-INACTIVE", "UNDEF", "UNKNOWN",
+)  # fmt: skip
+_OF_STREAMS = {"SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSE-WAIT", "LAST-ACK", "CLOSING"}
+STARTS = re.compile(
+    rf"(?:(?P<netid>{'|'.join(map(re.escape, _NETIDS))})\s+)?(?P<state>{'|'.join(_STATES)})\s+\d+\s+\d+\s+(?P<rest>\S.*)"
+)
+HEADER = re.compile(r"\s*(Netid\s+)?State\s+Recv-Q\s+Send-Q\b|\s*(Port)?\s*Process\s*$")
+# How the second half of a line begins that a terminal or a mail has broken in two.
+TAIL = re.compile(r"[0-9a-f]+(\s|$)|.*(users:\(|\bino:\d|\bsk:[0-9a-f]|\bskmem:|\bcgroup:|\btimer:\(|[<-]-[>-]|\bv6only)")
+
+_USERS = re.compile(r'\susers:\(\(".*?",(?:pid=)?\d+,.*?\)\)(?=\s|$)')
+_COOKIE = re.compile(r"(?:^|\s)sk:([0-9a-fA-F]{1,16})(?=\s|$)")
+_INODE = re.compile(r"(?:^|\s)ino:(\d{1,20})(?=\s|$)")
+_UNIX = re.compile(r"(?P<local>\S|\S.*?\S)\s+(?P<inode>\d{1,20})\s+(?P<peer>\S|\S.*?\S)\s+(?P<other>\d{1,20})(?=\s|$)")
+_NETLINK = re.compile(r"(?P<protocol>[\w-]+):(?:.*/)?(?P<port>kernel|-?\d{1,10})\s+(\*|\S+:\S+)(\s|$)")
+_VSOCK_ANY = 0xFFFFFFFF
+# /etc/iproute2/nl_protos
+_NETLINK_PROTOCOLS = {
+    "rtnl": 0, "usersock": 2, "fw": 3, "tcpdiag": 4, "nflog": 5, "xfrm": 6, "selinux": 7, "iscsi": 8, "audit": 9,
+    "fiblookup": 10, "connector": 11, "nft": 12, "ip6fw": 13, "dec-rt": 14, "uevent": 15, "genl": 16, "scsi-trans": 18,
+    "ecryptfs": 19, "rdma": 20, "crypto": 21,
+}  # fmt: skip
+# Before Linux 4.1 (33cf7c90fe2f, "net: add real socket cookies") the number after sk: was the address.
+_ADDRESSES_FROM = 0xFF00000000000000
+
+
+def clue_of(first: str, more: str, how: str) -> Clue:
+    """The clue that a record gives: its first line, and the text of the lines below. ValueError says what is wrong."""
+    found = STARTS.search(first)
+    if found is None:
+        raise ValueError("no state of a socket in it")
+    # Names of processes can hold anything that looks like a token; of a broken record nothing can be trusted.
+    rest = _USERS.sub(" ", f" {found['rest']} ").strip()
+    if "users:((" in rest:
+        raise ValueError("its users:((...)) has no end")
+    kinds = _NETIDS.get(found["netid"] or "") or _kinds_of_shape(found["state"], rest)
+    if kinds == ("unix",):
+        return _unix(rest, how)
+    ends, names, said = _ends(kinds, rest)
+    # Behind the ends, in this order; a cgroup's path, which may look like anything, follows both.
+    tokens = f"{rest} {more}"
+    inode, cookie = _INODE.search(tokens), _COOKIE.search(tokens)
+    number = int(cookie[1], 16) if cookie else 0
+    clue = Clue(
+        how=how,
+        kinds=kinds,
+        address=number if number >= _ADDRESSES_FROM else None,
+        cookie=number or None,
+        inode=int(inode[1]) or None if inode else None,
+        ends=ends,
+        names=names,
+        said=said,
+    )
+    if not clue.specific:
+        raise ValueError("nothing in it names a socket: no sk:, no ino:, no port")
+    return clue
+
+
+def _kinds_of_shape(state: str, rest: str) -> tuple[str, ...]:
+    """The kinds of a record without a Netid column (ss leaves it out when all sockets are of one type), if it tells."""
+    local, peer, *_ = [*rest.split(None, 2), "", ""]
+    if re.search(r"\scb=[0-9a-f]+ groups=", rest):
+        return ("netlink",)
+    if peer == "*" and not re.search(r"\d:\d+$|\]:", local):
+        return ("netlink", "packet", "xdp")
+    if peer.isdigit():
+        return ("unix",)
+    if re.fullmatch(r"(\d+|\*):(\d+|\*)", local) and re.fullmatch(r"\d+:(\d+|\*)", peer):
+        return ("vsock",)
+    return ("tcp", "tcp-timewait", "tcp-request", "mptcp") if state in _OF_STREAMS else _INET
+
+
+def _unix(rest: str, how: str) -> Clue:
+    """``NAME INODE NAME INODE``, names with spaces in them or ``*``; an ino: further on is that of the file."""
+    found = _UNIX.match(rest)
+    if found is None:
+        raise ValueError("its names and inodes can't be told apart")
+    if not int(found["inode"]):
+        raise ValueError("it has no inode yet (not accepted), and nothing else names it")
+    return Clue(how=how, kinds=("unix",), inode=int(found["inode"]))
+
+
+def _ends(kinds: tuple[str, ...], rest: str) -> tuple[Ends | None, frozenset[Hashable], str]:
+    """What the two columns of ends say: ends of inet sockets, or a name of other ones; and how they were written."""
+    local, peer, *_ = [*rest.split(None, 2), "", ""]
+    said = f"{local}-{peer}"
+    if "netlink" in kinds and (found := _NETLINK.match(rest)):
+        return None, _netlink(found), f"{found['protocol']}:{found['port']}"
+    if kinds == ("vsock",):
+        return None, _vsock(local, peer), said
+    if not kinds or set(kinds) & set(_INET):
+        try:
+            return _inet(local, peer, kinds), frozenset(), said
+        except ValueError:
+            if kinds and not _COOKIE.search(rest) and not _INODE.search(rest):
+                raise
+    return None, frozenset(), said
+
+
+def _inet(local: str, peer: str, kinds: tuple[str, ...]) -> Ends | None:
+    """The ends as the kernel holds them, where no port is 0; None if they name no socket in particular."""
+    protocol = "raw" if "raw" in kinds and "tcp" not in kinds else kinds[0] if kinds == ("udp",) else ""
+    ends = [parse_end(text, protocol or "tcp", star=UNSPECIFIED, old_ipv6=True) for text in (local, peer)]
+    if ends[0].port is None:
+        return None
+    here, there = (End(end.address, end.port or 0, end.scope) for end in ends)
+    return Ends(here, there)
+
+
+def _netlink(found: re.Match[str]) -> frozenset[Hashable]:
+    protocol = _NETLINK_PROTOCOLS.get(found["protocol"])
+    if protocol is None and found["protocol"].isdigit():
+        protocol = int(found["protocol"])
+    port = 0 if found["port"] == "kernel" else int(found["port"]) & 0xFFFFFFFF
+    return frozenset() if protocol is None else frozenset({("netlink", protocol, port)})
+
+
+def _vsock(local: str, peer: str) -> frozenset[Hashable]:
+    numbers = [_VSOCK_ANY if part == "*" else int(part) for end in (local, peer) for part in _parts(end)]
+    return frozenset() if numbers[1] == _VSOCK_ANY else frozenset({("vsock", *numbers)})
+
+
+def _parts(end: str) -> list[str]:
+    found = re.fullmatch(r"(\d{1,10}|\*):(\d{1,10}|\*)", end)
+    if found is None:
+        raise ValueError("its ends can't be read")
+    return [found[1], found[2]]

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A text that names sockets, from standard input or a file: ss's output or lines of /proc/net, mixed as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sockcrash.locate import proc_text, ss_text
+from sockcrash.locate.clue import Clue
+
+__all__ = ("Reading", "line_numbers", "read_text")
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was found in a text: clues with the number of their line, and the lines that name nothing, with the reason."""
+
+    clues: list[tuple[int, Clue]] = field(default_factory=list)
+    wrong: dict[str, list[int]] = field(default_factory=dict)
+
+    def refuse(self, line: int, why: str) -> None:
+        """A line names nothing."""
+        self.wrong.setdefault(why, []).append(line)
+
+
+@dataclass(slots=True)
+class _Record:
+    """A record of ss: the number and the text of its first line, what stands below, and why it can't be trusted."""
+
+    number: int
+    first: str
+    more: list[str] = field(default_factory=list)
+    broken: bool = False
+
+
+def read_text(text: str, byte_order: str = "<") -> Reading:
+    """Read all lines; never raises. ``byte_order`` is that of the machine which wrote lines of /proc/net."""
+    reading = Reading()
+    record: _Record | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.rstrip("\r")
+        started = ss_text.STARTS.search(line)
+        if record and (started or not line.strip() or proc_text.looks_like(line)):
+            _close(reading, record)
+            record = None
+        if started:
+            record = _Record(number, line)
+        elif not line.strip() or ss_text.HEADER.match(line) or proc_text.HEADER.match(line):
+            continue
+        elif proc_text.looks_like(line):
+            _add(reading, number, lambda how, line=line: proc_text.clue_of(line, how, byte_order), "/proc/net")
+        elif record and line[0].isspace():
+            record.more.append(line)
+        elif record and ss_text.TAIL.match(line):
+            record.broken = True
+        else:
+            reading.refuse(number, "no socket in it")
+    if record:
+        _close(reading, record)
+    return reading
