@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockcrash.cli.params import output_options, target_options
+from sockcrash.cli.params import netns_option, output_options, target_options
 
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
@@ -24,6 +24,7 @@ __all__ = ("command",)
 @click.option("-f", "--fields", metavar="NAME,...", help="Only these fields: members by their names in C, or values.")
 @click.option("--every", is_flag=True, help="Every socket option, not only what an untouched socket would show otherwise.")
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
+@netns_option
 @output_options("text", "table", "json", "jsonl", "csv", "crash")
 @target_options
 def command(
@@ -33,6 +34,7 @@ def command(
     fields: str | None,
     every: bool,
     force: bool,
+    netns: str | None,
     output_format: str,
 ) -> int:
     """Show sockets in full: who holds them, their state, every variable of TCP, timers, memory, options.
@@ -43,18 +45,23 @@ def command(
       sk:1001              as ss -e prints it        cookie:4097   as SO_COOKIE gives it
       ino:12453            an inode                  fd:PID/FD     a descriptor
       pid:PID              all sockets of a process
+      tcp:127.0.0.1:975-192.168.1.200:2049           both ends; also udp:, udplite:, raw:, mptcp:
+      tcp:127.0.0.1:975    tcp:[::1]:80    tcp::2049  one of them, either one
+      unix:/run/x.sock     unix:@abstract             the name of a UNIX socket
+      -    @FILE           the output of ss with any options, or lines of /proc/net/tcp and the like
 
     \b
     For example:
       sockcrash inspect fd:1234/7
+      ss -tanpe '( dport = :nfs )' | sockcrash inspect -
       sockcrash inspect -c vmcore ffff8802305a0800 -f rcv_nxt,snd_una,reordering,nonagle
     """
     from sockcrash.cli.session import Session, parse_specs
 
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
-    handles = session.handles(parsed, everything=everything, force=force)
-    many = everything or len(parsed) > 1 or any(spec.form == "pid" for spec in parsed)
+    handles = session.handles(parsed, everything=everything, force=force, netns=netns)
+    many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
     if fields is not None:
         _show_fields(session, handles, fields, output_format)
     else:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockcrash.cli.params import output_options, target_options
+from sockcrash.cli.params import netns_option, output_options, target_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from sockcrash.model import SocketRecord
     from sockcrash.target import TargetOptions
 
@@ -20,10 +21,19 @@ __all__ = ("checked_level", "checked_name", "command")
 @click.command("options")
 @click.argument("specs", metavar="[SPEC]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Sockets: every one of every namespace.")
-@click.option("--every", is_flag=True, help="Options: every one, not only what an untouched socket would show otherwise.")
-@click.option("--level", "levels", multiple=True, metavar="LEVEL", help="Only options of this level. (repeatable)")
-@click.option("--name", "names", multiple=True, metavar="NAME[,NAME...]", help="Only these options. (repeatable)")
+@click.option(
+    "--every",
+    is_flag=True,
+    help="Options: every one, not only what an untouched socket would show otherwise.",
+)
+@click.option(
+    "--level", "levels", multiple=True, metavar="LEVEL", help="Only options of this level. (repeatable)"
+)
+@click.option(
+    "--name", "names", multiple=True, metavar="NAME[,NAME...]", help="Only these options. (repeatable)"
+)
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
+@netns_option
 @output_options("text", "table", "json", "jsonl", "csv")
 @target_options
 def command(
@@ -34,6 +44,7 @@ def command(
     levels: tuple[str, ...],
     names: tuple[str, ...],
     force: bool,
+    netns: str | None,
     output_format: str,
 ) -> int:
     """Show socket options: value, who set it, the default, and the member of the kernel that holds it.
@@ -52,9 +63,9 @@ def command(
     wanted_levels = frozenset(map(checked_level, levels))
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
-    handles = session.handles(parsed, everything=everything, force=force)
+    handles = session.handles(parsed, everything=everything, force=force, netns=netns)
     reader = session.option_reader(every=every, levels=wanted_levels, names=wanted_names)
-    records = session.records(handles, many=everything or len(parsed) > 1, options=reader)
+    records = session.records(handles, many=everything or len(parsed) > 1 or any(spec.plural for spec in parsed), options=reader)
     _show(session.target.describe(), records, every or bool(names), output_format)
     return session.status
 
@@ -84,7 +95,7 @@ def checked_level(level: str) -> str:
     return wanted if wanted in LEVELS else short[wanted]
 
 
-def _show(target: dict[str, str], records: Iterable[SocketRecord], every: bool, output_format: str) -> None:
+def _show(target: dict[str, Any], records: Iterable[SocketRecord], every: bool, output_format: str) -> None:
     full = (record for record in records if record.options is not None)
     if output_format in ("json", "jsonl"):
         from sockcrash.render.json import only_options, record_object

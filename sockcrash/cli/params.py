@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ("FORMATS", "log_options", "output_options", "target_options")
+__all__ = ("FORMATS", "log_options", "netns_option", "output_options", "target_options")
 
 FORMATS = ("text", "table", "json", "jsonl", "csv", "crash")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical", "none")
@@ -134,6 +134,23 @@ def target_options(command: Command) -> Command:
         return command(*args, target=TargetOptions(**values), **kwargs)
 
     return _decorated(with_target, (*_TARGET_OPTIONS, *_LOG_OPTIONS))
+
+
+def netns_option(command: Command) -> Command:
+    """Add --netns to a command that takes SPECs, which gets its text, checked, by the keyword ``netns``."""
+
+    def check(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+        from sockcrash.locate.netns import check_netns
+
+        return value if value is None or ctx.resilient_parsing else check_netns(value)
+
+    option = click.option(
+        "--netns",
+        metavar="NAME|ino:N|pid:N",
+        callback=check,
+        help="Only sockets of this network namespace: by name, inode, or as that of a process.",
+    )
+    return _decorated(command, (option,))
 
 
 def output_options(*formats: str) -> Callable[[Command], Command]:

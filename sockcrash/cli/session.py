@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 import drgn
 
+from sockcrash.cli.texts import with_texts
 from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.decode.owner import Owners
 from sockcrash.errors import NotASocketError, UsageError
 from sockcrash.kernel.view import Kernel, kernel_of
-from sockcrash.locate import all_sockets, locate
+from sockcrash.locate import all_sockets, in_namespace, locate
+from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
 from sockcrash.model import Absent, Reason, SocketRecord
 from sockcrash.render.escape import printable
@@ -54,22 +56,31 @@ class Session:
             self._said.add(message)
             logger.warning(printable(message))
 
-    def handles(self, specs: Iterable[Spec], *, everything: bool, force: bool) -> Iterator[Handle]:
+    def handles(
+        self, specs: Sequence[Spec], *, everything: bool, force: bool, netns: str | None = None
+    ) -> Iterator[Handle]:
         """The sockets that were asked for; what matched nothing is said and remembered."""
-        if everything:
-            yield from all_sockets(self.kernel, self.complain)
+        try:
+            inode = None if netns is None else find_netns(self.kernel, netns, self.complain)
+        except NotASocketError as error:
+            self._say_missing(error)
             return
-        for spec in specs:
-            try:
-                yield from locate(self.kernel, spec, self.complain, force=force)
-            except drgn.FaultError as error:
-                self.missing = True
-                self.complain(f"{spec.text}: memory on the way to it is unreadable: {error}")
-            except NotASocketError as error:
-                self.missing = True
-                click.echo(f"sockcrash: error: {printable(error.message)}", err=True)
-                if error.hint:
-                    click.echo(f"hint: {printable(error.hint)}", err=True)
+        if everything:
+            every = all_sockets(self.kernel, self.complain)
+            yield from (handle for handle in every if in_namespace(self.kernel, handle, inode))
+            return
+        for located in locate(self.kernel, specs, self.complain, force=force, netns=inode):
+            for remark in located.remarks:
+                logger.warning("%s", printable(remark))
+            yield from located.handles
+            if located.error is not None:
+                self._say_missing(located.error)
+
+    def _say_missing(self, error: NotASocketError) -> None:
+        self.missing = True
+        click.echo(f"sockcrash: error: {printable(error.message)}", err=True)
+        if error.hint:
+            click.echo(f"hint: {printable(error.hint)}", err=True)
 
     def option_reader(
         self, *, every: bool, levels: frozenset[str] = frozenset(), names: frozenset[str] = frozenset()
@@ -95,7 +106,8 @@ class Session:
         """Remember whether something of a record was unreadable or torn."""
         values = [value for section in record.sections().values() for value in section.values()]
         values += [getattr(record, name) for name in SocketRecord.__dataclass_fields__]
-        values += [option.value for option in record.options or ()]
+        if isinstance(record.options, tuple):
+            values += [option.value for option in record.options]
         if record.torn or any(isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values):
             self.unreadable = True
 
@@ -112,4 +124,4 @@ def parse_specs(words: tuple[str, ...], *, everything: bool) -> list[Spec]:
             if looks_like_core(word):
                 raise UsageError(f"{word} is a core dump", hint=f"did you mean -c {word}?") from None
             raise
-    return specs
+    return with_texts(specs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockcrash.cli.params import target_options
+from sockcrash.cli.params import netns_option, target_options
 
 if TYPE_CHECKING:
     from sockcrash.target import TargetOptions
@@ -22,6 +22,7 @@ __all__ = ("command",)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file; .xz, .gz, .zst pack.")
 @click.option("--types-in", type=click.Path(path_type=Path), help="Write the types (BTF) to this file beside it.")
 @click.option("--force", is_flag=True, help="Overwrite files; take addresses that can't be proved.")
+@netns_option
 @target_options
 def command(
     target: TargetOptions,
@@ -30,6 +31,7 @@ def command(
     output: Path,
     types_in: Path | None,
     force: bool,
+    netns: str | None,
 ) -> int:
     """Write an ordinary ELF vmcore that holds only the memory that the selected sockets needed.
 
@@ -53,7 +55,7 @@ def command(
         raise click.UsageError("--types-in names a file beside the snapshot, in the same directory")
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
-    handles = {h.address: h for h in session.handles(parsed, everything=everything, force=force)}
+    handles = {h.address: h for h in session.handles(parsed, everything=everything, force=force, netns=netns)}
     if not handles:
         raise NotASocketError(" ".join(specs), "nothing was selected, so nothing is written")
     pairs = [
@@ -61,7 +63,8 @@ def command(
         for handle in handles.values()
         for record in session.records([handle], many=everything or len(handles) > 8)
     ]
-    meta = taken_meta(session.target.describe(), ["--all"] if everything else list(specs))
+    selection = [*(["--all"] if everything else specs), *(["--netns", netns] if netns else [])]
+    meta = taken_meta(session.target.describe(), selection)
     snapshot = take(session.kernel, pairs, meta, session.complain)
     torn = sum(entry["torn"] for entry in snapshot.meta["sockets"])
     if types_in is not None:

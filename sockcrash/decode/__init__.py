@@ -41,7 +41,7 @@ def decode(
 ) -> SocketRecord:
     """Read one socket. Raises drgn.FaultError when nothing of it can be read."""
     wanted = (option_group(handle.kind.name),) if options and handle.kind.full else ()
-    sections, torn = _read(kernel, kernel.reader(*handle.kind.groups, *wanted), handle.address)
+    sections, torn = _read(kernel, kernel.reader(*handle.kind.groups, *wanted), handle.address, handle.content)
     if kernel.index is not None:
         torn = torn or kernel.index[handle.address].torn
     if not handle.kind.full:
@@ -53,20 +53,26 @@ def decode(
     return dataclasses.replace(record, options=found)
 
 
-def _read(kernel: Kernel, reader: Reader, address: int) -> tuple[tuple[Section, ...], bool]:
-    """The sections of an object; on a live kernel read until two reads agree, at most TRIES times."""
+def _read(
+    kernel: Kernel, reader: Reader, address: int, content: bytes | None
+) -> tuple[tuple[Section, ...], bool]:
+    """The sections of an object; on a live kernel read until two reads agree, at most TRIES times.
+
+    ``content`` is what was read of it just now, if it was.
+    """
     kernel.tick()
     try:
-        buffer = reader.fetch(address)
+        if content is None or len(content) < reader.size or kernel.exact:
+            content = reader.fetch(address)
     except drgn.FaultError:
         return reader.salvaged(address), False
-    sections = reader.sections(address, buffer)
+    sections = reader.sections(address, content)
     if not kernel.live:
         return sections, False
     for _ in range(TRIES):
         again = reader.sections(address, reader.fetch(address))
         if _identity(sections) == _identity(again):
-            return sections, False
+            return again, False
         sections = again
         kernel.tick()
     return sections, True

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ from sockcrash.kernel.tables_tcp import listeners
 from sockcrash.model import Absent, OptionValue, Section
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("OptionReader",)
@@ -31,7 +32,7 @@ _ANY6 = bytes(16)
 
 @dataclass(frozen=True, slots=True)
 class _Listener:
-    """A listening socket: where it listens, and its options with what their members hold."""
+    """A listening socket: where it listens, what was set that its children have too, and what members hold."""
 
     address: int
     identity: Section
@@ -42,7 +43,8 @@ class _Listener:
 class OptionReader:
     """Reads the options that are wanted of sockets, and names the listeners that explain them.
 
-    Without ``every``, those that an untouched socket would show otherwise. ``levels`` and ``names`` narrow it; what is
+    Without ``every``,
+    those that an untouched socket would show otherwise. ``levels`` and ``names`` narrow it; what is
     asked for by name is always given.
     """
 
@@ -58,25 +60,28 @@ class OptionReader:
         self._kernel = kernel
         self._complain = complain
         self._every, self._levels, self._names = every, levels, names
-        self._read: dict[int, _Listener] = {}
+        self._facts = every or bool(names)
 
-    def read(self, kind: str, address: int, identity: Section, section: Section) -> tuple[OptionValue, ...] | Absent:
+    def read(
+        self, kind: str, address: int, identity: Section, section: Section
+    ) -> tuple[OptionValue, ...] | Absent:
         """The options of a full socket of which ``option_group(kind)`` is read."""
         try:
-            found = socket_options(
-                self._kernel, kind, address, identity, section, facts=self._every or bool(self._names)
-            )
-            wanted = [option for option in found if self._wants(option)]
-            values = tuple(section.values())
-            if wanted and kind in ("tcp", "mptcp") and plan_of(self._kernel, kind, identity, values).context.accepted:
-                wanted = self._explained(kind, identity, values, wanted)
+            found = self._found(kind, address, identity, section)
         except drgn.FaultError as error:
             return self._kernel.unreadable(error)
-        return tuple(wanted)
+        return tuple(found)
 
-    def listeners_on(self, kind: str, identity: Section) -> list[int]:
-        """Every listener that ``inherited_from`` of a socket with that identity is chosen from."""
-        return [one.address for one in self._of_port.get((kind, *_port(identity)), ())]
+    def _found(self, kind: str, address: int, identity: Section, section: Section) -> list[OptionValue]:
+        values = section.unpacked
+        accepted = kind in ("tcp", "mptcp") and plan_of(self._kernel, kind, identity, values).context.accepted
+        plain = not self._facts and not self._levels
+        if plain and not accepted:
+            return socket_options(self._kernel, kind, address, identity, section, facts=False, differing=True)
+        found = socket_options(self._kernel, kind, address, identity, section, facts=self._facts)
+        if accepted:
+            found = self._explained(kind, identity, values, found)
+        return [option for option in found if self._wants(option)]
 
     def _wants(self, option: OptionValue) -> bool:
         if self._levels and option.level not in self._levels:
@@ -88,16 +93,19 @@ class OptionReader:
     ) -> list[OptionValue]:
         """The options with their listeners; what the listener has set alike is set, if the kernel may write it too."""
         candidates = [one for one in self._of_port.get((kind, *_port(identity)), ()) if _could_accept(one, identity)]
-        if not candidates:
+        known = {key for one in candidates for key in one.options}
+        if not known:
             return options
         carried = _carried(self._kernel, kind, values)
-        return [self._with_listener(option, carried, candidates) for option in options]
+        return [
+            self._with_listener(option, carried, candidates) if (option.level, option.name) in known else option
+            for option in options
+        ]
 
     def _with_listener(
         self, option: OptionValue, carried: dict[tuple[str, str], Any], candidates: list[_Listener]
     ) -> OptionValue:
-        key = option.level, option.name
-        if key not in _INHERITED or option.origin == "default" or isinstance(option.value, Absent):
+        if option.origin == "default" or isinstance(option.value, Absent):
             return option
         same = [one for one in candidates if self._has(one, option, carried)]
         if len(same) != 1:
@@ -108,7 +116,7 @@ class OptionReader:
     def _has(listener: _Listener, option: OptionValue, carried: dict[tuple[str, str], Any]) -> bool:
         key = option.level, option.name
         theirs = listener.options.get(key)
-        if theirs is None or theirs.origin != "set":
+        if theirs is None:
             return False
         if key in carried:
             return bool(carried[key] == listener.carried.get(key))
@@ -131,7 +139,9 @@ class OptionReader:
     def _listening(self) -> Iterator[tuple[str, int]]:
         if self._kernel.index is not None:
             yield from (
-                (entry.kind, entry.address) for entry in self._kernel.index.values() if entry.kind in ("tcp", "mptcp")
+                (entry.kind, entry.address)
+                for entry in self._kernel.index.values()
+                if entry.kind in ("tcp", "mptcp")
             )
             return
         for address in listeners(self._kernel, self._complain):
@@ -148,8 +158,9 @@ class OptionReader:
         kernel = self._kernel
         identity, section = kernel.reader(IDENTITY, option_group(kind)).sections(address)
         options = socket_options(kernel, kind, address, identity, section, facts=False)
-        carried = _carried(kernel, kind, tuple(section.values()))
-        return _Listener(address, identity, {(one.level, one.name): one for one in options}, carried)
+        carried = _carried(kernel, kind, section.unpacked)
+        taken_over = ((key, one) for one in options if (key := (one.level, one.name)) in _INHERITED)
+        return _Listener(address, identity, {key: one for key, one in taken_over if one.origin == "set"}, carried)
 
 
 def _port(identity: Section) -> tuple[int, int, int]:

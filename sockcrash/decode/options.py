@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel import uapi
@@ -24,15 +24,34 @@ from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.row import Default
 from sockcrash.kernel.options.settings import read_settings
-from sockcrash.model import Absent, OptionValue
+from sockcrash.model import Absent, OptionValue, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from sockcrash.kernel.view import Kernel
     from sockcrash.model import Section
 
 __all__ = ("Plan", "plan_of", "socket_options")
 
 _MOST_REMEMBERED = 1024
+_BLOCK = 16
+
+
+class _Block:
+    """Neighbouring rows whose values depend on the same few members: made once for each combination of these."""
+
+    def __init__(self, rows: list[BoundOption], *, differing: bool) -> None:
+        self.rows = rows
+        self.differing = differing
+        self.inputs = _joined(rows)
+        self.fresh = rows[0].row.fresh
+        self.memo: dict[tuple[Any, ...], list[OptionValue]] = {}
+
+    def make(self, context: Context, values: tuple[Any, ...]) -> list[OptionValue]:
+        """The options of these rows."""
+        made = [_make(context, bound, bound.inputs(values)) for bound in self.rows]
+        return [option for option in made if option.differs] if self.differing else made
 
 
 class Plan:
@@ -40,30 +59,58 @@ class Plan:
 
     def __init__(self, context: Context, rows: Iterable[BoundOption]) -> None:
         self.context = context
-        self._rows: list[tuple[BoundOption, dict[tuple[Any, ...], OptionValue]]] = [
-            (bound, {}) for bound in rows if answers(bound.row, context.kind, context.family, context.ulp)
-        ]
+        self._rows = [row for row in rows if answers(row.row, context.kind, context.family, context.ulp)]
+        self._blocks: dict[tuple[bool, bool], list[_Block]] = {}
 
-    def options(self, address: int, values: tuple[Any, ...], *, facts: bool) -> list[OptionValue]:
-        """Every option in order of level and number; without ``facts`` those that nobody sets are left out."""
+    def options(
+        self, address: int, values: tuple[Any, ...], *, facts: bool, differing: bool = False
+    ) -> list[OptionValue]:
+        """Options in order of level and number; without ``facts`` those that nobody sets are left out.
+
+        With ``differing``, only those that an untouched socket would show otherwise.
+        """
         found: list[OptionValue] = []
         here: Context | None = None
-        for bound, memo in self._rows:
-            if not facts and bound.row.origin is kernel_writes:
-                continue
-            inputs = bound.inputs(values)
-            if bound.row.fresh:
+        for block in self._blocks.get((facts, differing)) or self._make_blocks(facts, differing):
+            inputs = block.inputs(values)
+            if block.fresh and inputs[0]:
                 if here is None:
                     here = dataclasses.replace(self.context, address=address, clock=self.context.kernel.clock())
-                found.append(_make(here, bound, inputs))
+                found += block.make(here, values)
                 continue
-            value = memo.get(inputs)
-            if value is None:
-                if len(memo) >= _MOST_REMEMBERED:
-                    memo.clear()
-                value = memo[inputs] = _make(self.context, bound, inputs)
-            found.append(value)
+            options = block.memo.get(inputs)
+            if options is None:
+                if len(block.memo) >= _MOST_REMEMBERED:
+                    block.memo.clear()
+                options = block.memo[inputs] = block.make(self.context, values)
+            found += options
         return found
+
+    def _make_blocks(self, facts: bool, differing: bool) -> list[_Block]:
+        """Rows in their order; those that follow a pointer, or change with every packet, stand alone."""
+        groups: list[list[BoundOption]] = [[]]
+        for row in self._rows:
+            if not facts and row.row.origin is kernel_writes:
+                continue
+            if row.row.fresh or row.lively:
+                groups += [[row], []]
+            else:
+                if len(groups[-1]) >= _BLOCK:
+                    groups.append([])
+                groups[-1].append(row)
+        blocks = [_Block(group, differing=differing) for group in groups if group]
+        self._blocks[facts, differing] = blocks
+        return blocks
+
+
+def _joined(rows: list[BoundOption]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """What picks the inputs of all rows, each once."""
+    if len(rows) == 1:
+        return rows[0].inputs
+    places = sorted({place for row in rows for place in row.places})
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: tuple(values[place] for place in places)
 
 
 def plan_of(kernel: Kernel, kind: str, identity: Section, values: tuple[Any, ...]) -> Plan:
@@ -88,28 +135,35 @@ def _traits(kernel: Kernel, kind: str, family: int, values: tuple[Any, ...]) -> 
         return isinstance(syn_device, int) and syn_device != 0, ulp if isinstance(ulp, str) else ""
     if kind == "mptcp" and isinstance(known[0], int) and known[0]:
         identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(known[0])
-        return _traits(kernel, "tcp", identity["skc_family"], tuple(section.values()))[0], ""
+        return _traits(kernel, "tcp", identity["skc_family"], section.unpacked)[0], ""
     return False, ""
 
 
 def socket_options(
-    kernel: Kernel, kind: str, address: int, identity: Section, section: Section, *, facts: bool
+    kernel: Kernel,
+    kind: str,
+    address: int,
+    identity: Section,
+    section: Section,
+    *,
+    facts: bool,
+    differing: bool = False,
 ) -> list[OptionValue]:
-    """The options of a full socket of which ``option_group(kind)`` is read. Raises drgn.FaultError."""
-    values = tuple(section.values())
-    found = plan_of(kernel, kind, identity, values).options(address, values, facts=facts)
-    return _with_first_subflow(kernel, found, values, facts=facts) if kind == "mptcp" else found
+    """The options of a full socket of which ``option_group(kind)`` is read, as Plan.options. Raises drgn.FaultError."""
+    values = section.unpacked
+    found = plan_of(kernel, kind, identity, values).options(address, values, facts=facts, differing=differing)
+    return _with_first_subflow(kernel, found, values, facts=facts, differing=differing) if kind == "mptcp" else found
 
 
 def _with_first_subflow(
-    kernel: Kernel, own: list[OptionValue], values: tuple[Any, ...], *, facts: bool
+    kernel: Kernel, own: list[OptionValue], values: tuple[Any, ...], *, facts: bool, differing: bool
 ) -> list[OptionValue]:
     """What an MPTCP socket answers for its first subflow: some options, or all once it fell back to TCP."""
     first, flags = deciding("mptcp", values, index_of(kernel, "mptcp"))
     if not isinstance(first, int) or not first:
         return own
     identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(first)
-    theirs = socket_options(kernel, "tcp", first, identity, section, facts=facts)
+    theirs = socket_options(kernel, "tcp", first, identity, section, facts=facts, differing=differing)
     if fell_back(kernel, flags):
         own = [option for option in own if option.level in ("SOL_SOCKET", "SOL_MPTCP")]
         taken = [option for option in theirs if option.level != "SOL_SOCKET"]
@@ -123,13 +177,18 @@ def _with_first_subflow(
 def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> OptionValue:
     row = bound.row
     value = _value(context, bound, inputs) if bound.lost is None else bound.lost
-    default, source = _default(context, bound, inputs)
+    hole = next((one for one in inputs if isinstance(one, Absent) and one.reason is Reason.UNREADABLE), None)
+    default, source = _default(context, bound, inputs, hole)
     if isinstance(value, Absent):
-        return OptionValue(row.level, row.name, row.number, value, "", None, value, bound.member, default, source)
-    text = row.text(context, value, *inputs) if row.text else row.codec.text(value)
-    raw = _bytes(context, bound, value, inputs) if bound.raw is None else bound.raw
-    origin = row.origin(context, value, default, *inputs)
-    return OptionValue(row.level, row.name, row.number, value, text, origin, raw, bound.member, default, source)
+        return OptionValue(
+            row.level, row.name, row.number, value, "", None, value, bound.member, default, source
+        )
+    text = row.text(context, value, *inputs) if row.text and hole is None else row.codec.text(value)
+    raw = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
+    origin = row.origin(context, value, default, *inputs) if hole is None else None
+    return OptionValue(
+        row.level, row.name, row.number, value, text, origin, raw, bound.member, default, source
+    )
 
 
 def _value(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Any:
@@ -142,15 +201,23 @@ def _value(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Any
     return row.value(context, *fields) if row.value else fields[0]
 
 
-def _default(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> tuple[Any, str | None]:
+def _default(
+    context: Context, bound: BoundOption, inputs: tuple[Any, ...], hole: Absent | None
+) -> tuple[Any, str | None]:
     default = bound.row.default
     if not isinstance(default, Default):
         return default, None
+    if hole is not None:
+        return hole, None
     value = default.by(context, *inputs)
     from_sysctl = default.source is not None and not isinstance(context.setting(default.source), Absent)
     return value, default.source.name if from_sysctl and default.source else None
 
 
-def _bytes(context: Context, bound: BoundOption, value: Any, inputs: tuple[Any, ...]) -> bytes:
+def _bytes(
+    context: Context, bound: BoundOption, value: Any, inputs: tuple[Any, ...], hole: Absent | None
+) -> bytes | Absent:
     row = bound.row
-    return row.bytes_of(context, value, *inputs) if row.bytes_of else row.codec.pack(value, context.kernel.byte_order)
+    if not row.bytes_of:
+        return row.codec.pack(value, context.kernel.byte_order)
+    return row.bytes_of(context, value, *inputs) if hole is None else hole

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sockcrash.model import Absent, Section
+if TYPE_CHECKING:
+    from sockcrash.model import Absent, Section
 
 __all__ = ("Parts",)
 

@@ -10,7 +10,6 @@ import drgn
 from sockcrash.decode.computed import amend
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields_datagram import RAW, RAW6
-from sockcrash.model import Section
 
 if TYPE_CHECKING:
     from sockcrash.decode.parts import Parts

@@ -85,7 +85,9 @@ def _peer(kernel: Kernel, peer: int | Absent) -> Endpoint | Absent:
         full, own = kernel.reader(FULL, UNIX).sections(peer)
     except drgn.FaultError as error:
         return kernel.unreadable(error)
-    return Endpoint(path=_name(kernel, own["addr"]), inode=full["inode"] if full["sk_socket"] else _NOT_ACCEPTED)
+    return Endpoint(
+        path=_name(kernel, own["addr"]), inode=full["inode"] if full["sk_socket"] else _NOT_ACCEPTED
+    )
 
 
 def _queues(kernel: Kernel, parts: Parts) -> dict[str, Any]:

@@ -16,7 +16,11 @@ __all__ = ("fields",)
 
 def fields(_kernel: Kernel, parts: Parts) -> dict[str, Any]:
     """The vsock section and its ends."""
-    return {"vsock": parts.own, "local": _end(parts.own, "local_addr"), "peer": _end(parts.own, "remote_addr")}
+    return {
+        "vsock": parts.own,
+        "local": _end(parts.own, "local_addr"),
+        "peer": _end(parts.own, "remote_addr"),
+    }
 
 
 def _end(own: Section, name: str) -> Endpoint | Absent:

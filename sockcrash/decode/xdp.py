@@ -44,4 +44,6 @@ def _local(kernel: Kernel, parts: Parts) -> Endpoint | Absent:
         return queue
     if isinstance(ifindex, Absent):
         return _UNBOUND if ifindex.reason is Reason.NOT_APPLICABLE else ifindex
-    return Endpoint(ifindex=ifindex, device=device_name(kernel, parts.identity["skc_net"], ifindex), queue=queue)
+    return Endpoint(
+        ifindex=ifindex, device=device_name(kernel, parts.identity["skc_net"], ifindex), queue=queue
+    )

@@ -19,6 +19,8 @@ from sockcrash.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ("Btf", "Header", "Kind", "Record", "read_header")
+
 MAGIC = 0xEB9F
 MAX_BLOB = 256 << 20  # bytes; the BTF of a kernel has 4 to 20 MB
 MAX_TYPES = 0xFFFFF  # BTF_MAX_TYPE

@@ -14,6 +14,8 @@ from sockcrash.kernel.btf import Kind
 if TYPE_CHECKING:
     from sockcrash.kernel.btf import Btf, Record
 
+__all__ = ("Checker",)
+
 MAX_NESTING = 100  # typedefs, pointers, arrays, qualifiers and structs within each other; C code has a dozen
 MAX_TYPE_SIZE = 1 << 32  # bytes
 MAX_EXPANDED = 1 << 16  # members of a struct, those of the structs within it included

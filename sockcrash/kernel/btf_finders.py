@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sockcrash.kernel.btf_modules import Readers
     from sockcrash.kernel.symbols import Symbols
 
+__all__ = ("Objects", "Types")
+
 logger = logging.getLogger("sockcrash")
 
 _LENGTH = re.compile(r"\[([A-Za-z_]\w*)\]")

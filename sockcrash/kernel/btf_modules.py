@@ -17,6 +17,8 @@ from sockcrash.kernel.btf import MAX_BLOB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+__all__ = ("Readers", "in_memory", "of_running_kernel")
+
 SYSFS = Path("/sys/kernel/btf")
 _MAX_MODULES = 4096
 

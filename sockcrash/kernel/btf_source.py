@@ -7,7 +7,6 @@ From a file that the user names, from sysfs for the running kernel, else from th
 from __future__ import annotations
 
 import struct
-import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,15 @@ import drgn
 from sockcrash.errors import TargetError
 from sockcrash.kernel.btf import HEADER_SIZE, LONG_HEADER_SIZE, MAGIC, MAX_BLOB, read_header
 from sockcrash.kernel.btf_modules import SYSFS
-from sockcrash.kernel.kallsyms_find import MAX_CANDIDATES, MAX_IMAGE, search
+from sockcrash.kernel.kallsyms_find import MAX_CANDIDATES, MAX_IMAGE, byteorder_of, search
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sockcrash.kernel.btf_types import BtfTypes
     from sockcrash.kernel.vmcoreinfo import VmcoreInfo
+
+__all__ = ("byteorder_of", "check_against_kernel", "from_file", "from_memory", "from_sysfs")
 
 _OTHER_WAYS = "give it with --btf FILE, or debug information with -s VMLINUX"
 _SMALLEST = 1 << 18  # bytes of types of a kernel; those of a BPF program have less
@@ -102,14 +103,6 @@ def from_memory(prog: drgn.Program, start: int | None, info: VmcoreInfo) -> byte
             f"the kernel's BTF can't be read: no memory at {error.address:#x}", hint=_OTHER_WAYS
         ) from error
     return blob
-
-
-def byteorder_of(prog: drgn.Program) -> str:
-    """ "little" or "big"."""
-    platform = prog.platform
-    if platform is None:
-        return sys.byteorder
-    return "little" if drgn.PlatformFlags.IS_LITTLE_ENDIAN in platform.flags else "big"
 
 
 def _search(prog: drgn.Program, info: VmcoreInfo) -> int | None:

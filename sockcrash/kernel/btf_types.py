@@ -19,6 +19,8 @@ from sockcrash.kernel.btf_check import MAX_NESTING, Checker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+__all__ = ("BtfTypes",)
+
 _INT_SIGNED, _INT_BOOL = 1, 4  # BTF_INT_ENCODING
 _QUALIFIERS: dict[int, Qualifiers] = {
     Kind.CONST: Qualifiers.CONST,

@@ -17,7 +17,19 @@ import drgn
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("MAX_BUCKETS", "MAX_CHAIN", "Complain", "Found", "chain", "chains", "follow", "heads", "pointer", "ring")
+__all__ = (
+    "MAX_BUCKETS",
+    "MAX_CHAIN",
+    "Complain",
+    "Found",
+    "chain",
+    "chains",
+    "follow",
+    "heads",
+    "objects",
+    "pointer",
+    "ring",
+)
 
 Complain = Callable[[str], None]
 # A chain longer than this is a cycle or garbage: the largest sane table has some thousand entries in one chain.
@@ -28,11 +40,15 @@ _PAGE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A socket object in a table; ``how`` names the table, ``kinds`` are those that it can hold."""
+    """A socket object in a table; ``how`` names the table, ``kinds`` are those that it can hold.
+
+    ``content``: its first bytes, where the walk has read them with the link.
+    """
 
     address: int
     how: str
     kinds: tuple[str, ...]
+    content: bytes | None = None
 
 
 def pointer(kernel: Kernel, address: int) -> int:
@@ -84,6 +100,37 @@ def chains(kernel: Kernel, firsts: Iterable[int], node: int, complain: Complain)
     """Objects on all lists that begin with one of ``firsts``."""
     for first in firsts:
         yield from follow(kernel, first, node, complain)
+
+
+def objects(
+    kernel: Kernel, firsts: Iterable[int], node: int, size: int, complain: Complain
+) -> Iterator[tuple[int, bytes | None]]:
+    """As ``chains``, each object with its first ``size`` bytes, which are read with the link in them.
+
+    None stands for the bytes of an object of which only the link can be read.
+    """
+    unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
+    for first in firsts:
+        seen: set[int] = set()
+        link = first
+        while link and not link & 1:
+            if link in seen or len(seen) >= MAX_CHAIN:
+                complain(f"the list through {link:#x} runs in a circle: cut there")
+                break
+            seen.add(link)
+            content: bytes | None
+            try:
+                content = kernel.read(link - node, size)
+                (following,) = unpack(content, node)
+            except drgn.FaultError:
+                content = None
+                try:
+                    (following,) = unpack(kernel.read(link, 8))
+                except drgn.FaultError as error:
+                    complain(f"the list through {link:#x} is unreadable: {error}")
+                    break
+            yield link - node, content
+            link = following
 
 
 def chain(kernel: Kernel, head: int, node: int, complain: Complain) -> Iterator[int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The fields of MPTCP sockets (net/mptcp/protocol.h). The keys, local_key and remote_key, are secrets and have no row."""
+"""The fields of MPTCP sockets (net/mptcp/protocol.h). Its keys, local_key and remote_key, are secret: no row."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterator
 
+__all__ = ("Kallsyms", "Named", "Tables", "damaged", "tokens")
+
 MAX_SYMBOLS = 1 << 24  # three-byte sequence numbers reach no further
 _GROUP = 256  # names between two marks
 _ADDRESS_MASK = (1 << 64) - 1

@@ -12,7 +12,7 @@ import struct
 import sys
 from array import array
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import drgn
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sockcrash.kernel.vmcoreinfo import VmcoreInfo
+
+__all__ = ("by_search", "by_vmcoreinfo", "byteorder_of", "search")
 
 # VMCOREINFO's symbols that stand under the same name and address in kallsyms on every kernel that has them.
 # Others do not: SYMBOL(mem_section) is a pointer's value, swapper_pg_dir a macro.
@@ -141,14 +143,20 @@ def _read_up_to(prog: drgn.Program, address: int, size: int) -> bytes:
     return data
 
 
-def _order(prog: drgn.Program) -> str:
+def byteorder_of(prog: drgn.Program) -> Literal["little", "big"]:
+    """The byte order of the kernel's words."""
     platform = prog.platform
-    return "<" if platform is None or drgn.PlatformFlags.IS_LITTLE_ENDIAN in platform.flags else ">"
+    little = platform is None or drgn.PlatformFlags.IS_LITTLE_ENDIAN in platform.flags
+    return "little" if little else "big"
+
+
+def _order(prog: drgn.Program) -> str:
+    return "<" if byteorder_of(prog) == "little" else ">"
 
 
 def _words(prog: drgn.Program, code: str, data: bytes) -> array[int]:
     words: array[int] = array(code, data)
-    if (_order(prog) == "<") != (sys.byteorder == "little"):
+    if byteorder_of(prog) != sys.byteorder:
         words.byteswap()
     return words
 

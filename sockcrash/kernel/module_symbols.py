@@ -11,14 +11,20 @@ import drgn
 from drgn import SymbolBinding, SymbolKind
 from drgn.helpers.linux.module import for_each_module
 
+from sockcrash.kernel.kallsyms_find import byteorder_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ("binding_and_kind", "module_symbols")
 
 logger = logging.getLogger("sockcrash")
 
 DATA = frozenset("AaBbDdGgRrSsVvCc")  # kinds as nm writes them; A: percpu variables of x86 before Linux 6.15
 TEXT = frozenset("TtWwi")
-_ELF_SYM = struct.Struct("IBBHQQ")
+_ELF_SYM = {"little": struct.Struct("<IBBHQQ"), "big": struct.Struct(">IBBHQQ")}
+_BINDINGS = {0: SymbolBinding.LOCAL, 1: SymbolBinding.GLOBAL, 2: SymbolBinding.WEAK}  # STB_*
+_KINDS = {1: SymbolKind.OBJECT, 2: SymbolKind.FUNC}  # STT_*
 _MAX_MODULES = 4096
 _MAX_MODULE_SYMBOLS = 1 << 18
 _MAX_NAMES = 16 << 20
@@ -50,23 +56,22 @@ def module_symbols(prog: drgn.Program) -> Iterator[drgn.Symbol]:
 
 def _symbols_of(prog: drgn.Program, module: drgn.Object) -> Iterator[drgn.Symbol]:
     """The symbols in ``struct module.kallsyms`` (Linux 5.2 on)."""
-    table = module.kallsyms.read_()
+    table = module.member_("kallsyms")
     count = table.num_symtab.value_()
     if count > _MAX_MODULE_SYMBOLS:
         raise ValueError(f"{count} symbols")
-    raw = prog.read(table.symtab, count * _ELF_SYM.size)
-    kinds = prog.read(table.typetab, count)
-    symbols = list(_ELF_SYM.iter_unpack(raw))
+    layout = _ELF_SYM[byteorder_of(prog)]
+    symbols = list(layout.iter_unpack(prog.read(table.symtab, count * layout.size)))
     last = max((symbol[0] for symbol in symbols), default=0)
     if last > _MAX_NAMES:
         raise ValueError(f"names at {last:#x}")
     names = prog.read(table.strtab, last) + prog.read_c_string(table.strtab + last, max_size=512) + b"\0"
-    for (name_at, _info, _other, section, address, size), code in zip(symbols, kinds, strict=True):
+    for name_at, info, _other, section, address, size in symbols:
         name = names[name_at : names.index(b"\0", name_at)]
         if name and section:
-            yield drgn.Symbol(
-                name.decode("utf-8", "backslashreplace"), address, size, *binding_and_kind(chr(code))
-            )
+            text = name.decode("utf-8", "backslashreplace")
+            binding = _BINDINGS.get(info >> 4, SymbolBinding.UNKNOWN)
+            yield drgn.Symbol(text, address, size, binding, _KINDS.get(info & 0xF, SymbolKind.UNKNOWN))
 
 
 def binding_and_kind(code: str) -> tuple[SymbolBinding, SymbolKind]:

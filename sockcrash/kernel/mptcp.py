@@ -17,18 +17,22 @@ __all__ = ("fell_back", "owner_of_subflow", "subflows")
 
 _I = "struct inet_connection_sock"
 _ULP = Group(
-    "ulp", (row("name", _I, "icsk_ulp_ops->name", to="ulp_name", by="text", shared=True), row("icsk_ulp_data", _I))
+    "ulp",
+    (row("name", _I, "icsk_ulp_ops->name", to="ulp_name", by="text", shared=True), row("icsk_ulp_data", _I)),
 )
 _SUBFLOW = Group(
     "mptcp_subflow",
     (row("conn", "struct mptcp_subflow_context"), row("tcp_sock", "struct mptcp_subflow_context")),
 )
 _LISTS = Group(
-    "mptcp_lists", (row("conn_list", "struct mptcp_sock"), row("subflow.node", "struct mptcp_subflow_context", "node"))
+    "mptcp_lists",
+    (row("conn_list", "struct mptcp_sock"), row("subflow.node", "struct mptcp_subflow_context", "node")),
 )
 # 037db6ea57da ("mptcp: cleanup writer wake-up") renumbered MPTCP_FALLBACK_DONE, a macro, from 4 to 2 in the series
 # that also brought notsent_lowat (29b5e5ef8739, both v6.9).
-_RENUMBERED = Group("mptcp_flags", (row("notsent_lowat", "struct mptcp_sock", Place("notsent_lowat", since="v6.9")),))
+_RENUMBERED = Group(
+    "mptcp_flags", (row("notsent_lowat", "struct mptcp_sock", Place("notsent_lowat", since="v6.9")),)
+)
 
 
 def owner_of_subflow(kernel: Kernel, sk: int) -> int:

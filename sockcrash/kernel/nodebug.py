@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.vmcoreinfo import VmcoreInfo
 
-__all__ = ("Attached", "attach", "attach_modules", "module_types")
+__all__ = ("Attached", "attach", "attach_modules", "kernel_types", "module_types")
 
 logger = logging.getLogger("sockcrash")
 
@@ -61,7 +61,7 @@ def attach(
     symbols = Symbols(prog, source)
     start = next(iter(symbols.variables("__start_BTF")), None)
     blob, types_note = _blob(prog, start, info, Path(btf) if btf else None, live=live)
-    kernel = BtfTypes(prog, Btf(blob, byteorder=btf_source.byteorder_of(prog)))
+    kernel = BtfTypes(prog, Btf(blob, byteorder=kallsyms_find.byteorder_of(prog)))
     btf_source.check_against_kernel(prog, kernel, start, info)
     _register(prog, kernel, symbols, live=live)
     prog.register_symbol_finder(SYMBOL_FINDER, symbols.finder, enable_index=-1)
@@ -76,7 +76,7 @@ def attach_modules(prog: drgn.Program, *, live: bool) -> bool:
     try:
         start = prog.symbol("__start_BTF").address
         blob = btf_source.from_memory(prog, start, vmcoreinfo.of(prog))
-        kernel = BtfTypes(prog, Btf(blob, byteorder=btf_source.byteorder_of(prog)))
+        kernel = BtfTypes(prog, Btf(blob, byteorder=kallsyms_find.byteorder_of(prog)))
     except (LookupError, TargetError) as error:
         logger.info("BTF does not serve modules: %s", error)
         return False

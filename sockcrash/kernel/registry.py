@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 __all__ = ("GROUPS", "LayoutRow", "layout_rows")
 
 _ROOMS = (
-    *(fields, fields_tcp, fields_mptcp, fields_datagram, fields_unix, fields_netlink, fields_packet, fields_vsock),
+    *(
+        fields,
+        fields_tcp,
+        fields_mptcp,
+        fields_datagram,
+        fields_unix,
+        fields_netlink,
+        fields_packet,
+        fields_vsock,
+    ),
     *(tables_tcp, tables_other, namespaces, rhashtable, mptcp, files),
 )
 GROUPS: dict[str, Group] = {

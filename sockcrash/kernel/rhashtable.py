@@ -47,12 +47,16 @@ def entries(kernel: Kernel, table: int, node: int, complain: Complain) -> Iterat
     complain(f"the hash table at {table:#x} is resized without end: cut there")
 
 
-def _of_table(kernel: Kernel, table: int, size: int, nest: int, node: int, complain: Complain) -> Iterator[int]:
+def _of_table(
+    kernel: Kernel, table: int, size: int, nest: int, node: int, complain: Complain
+) -> Iterator[int]:
     if not 0 < size <= MAX_BUCKETS:
         complain(f"a hash table of {size} buckets at {table:#x} can't be right: left out")
         return
     buckets = table + kernel.offsets(_BUCKETS)["buckets"]
-    found = _nested(kernel, buckets, size, nest, complain) if nest else _pointers(kernel, buckets, size, complain)
+    found = (
+        _nested(kernel, buckets, size, nest, complain) if nest else _pointers(kernel, buckets, size, complain)
+    )
     for first in found:
         # The lowest bit of a bucket is its lock; a chain ends with an odd pointer.
         yield from follow(kernel, first & ~1, node, complain)

@@ -15,7 +15,8 @@ __all__ = ("Entry", "Index", "entry_from_json", "entry_to_json")
 class Entry:
     """One socket of a snapshot: how it was found, the verdict of the proof, and who held it.
 
-    ``selected`` is False for a socket that is there only because a selected one's record needs it.
+    ``selected`` is False for a socket that is there only because a selected one's record needs it. ``netns_paths`` is
+    where its network namespace was mounted, ``owner_netns`` the inode of that of each owner's process.
     """
 
     address: int
@@ -26,6 +27,8 @@ class Entry:
     torn: bool
     owners: tuple[Owner, ...]
     selected: bool = True
+    netns_paths: tuple[str, ...] = ()
+    owner_netns: tuple[int | None, ...] = ()
 
 
 Index = dict[int, Entry]
@@ -42,10 +45,13 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
         "note": entry.note,
         "torn": entry.torn,
         "selected": entry.selected,
+        "netns_paths": list(entry.netns_paths),
+        "owner_netns": list(entry.owner_netns),
         "owners": [{name: value for name, value in owner.items() if value is not None} for owner in owners],
     }
 
 
 def entry_from_json(data: dict[str, Any]) -> Entry:
     """The reverse of ``entry_to_json``."""
-    return Entry(**{**data, "owners": tuple(Owner(**owner) for owner in data["owners"])})
+    tuples = {name: tuple(data.get(name, ())) for name in ("netns_paths", "owner_netns")}
+    return Entry(**{**data, **tuples, "owners": tuple(Owner(**owner) for owner in data["owners"])})

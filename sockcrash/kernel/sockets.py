@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sockcrash.kernel import uapi
-from sockcrash.kernel.fields import FULL, IDENTITY, SOCK
+from sockcrash.kernel.fields import FULL, IDENTITY, SOCK, row
 from sockcrash.kernel.fields_datagram import UDP
 from sockcrash.kernel.fields_mptcp import MPTCP
 from sockcrash.kernel.fields_netlink import NETLINK
@@ -15,11 +16,12 @@ from sockcrash.kernel.fields_packet import PACKET, XDP
 from sockcrash.kernel.fields_tcp import REQUEST, TCP, TCP_TIMERS, TIMEWAIT
 from sockcrash.kernel.fields_unix import UNIX
 from sockcrash.kernel.fields_vsock import VSOCK
+from sockcrash.kernel.layout import Group
 
 if TYPE_CHECKING:
-    from sockcrash.kernel.layout import Group
+    from sockcrash.kernel.view import Kernel
 
-__all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_of")
+__all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_at", "kind_of", "mini_kind")
 
 _INET = (uapi.AF_INET, uapi.AF_INET6)
 
@@ -42,14 +44,30 @@ _COMMON = (IDENTITY, FULL, SOCK)
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("tcp", "struct tcp_sock", (*_COMMON, TCP, TCP_TIMERS), _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_TCP,)),
+        Kind(
+            "tcp",
+            "struct tcp_sock",
+            (*_COMMON, TCP, TCP_TIMERS),
+            _INET,
+            (uapi.SOCK_STREAM,),
+            (uapi.IPPROTO_TCP,),
+        ),
         Kind("tcp-timewait", "struct tcp_timewait_sock", (IDENTITY, TIMEWAIT), full=False),
         Kind("tcp-request", "struct tcp_request_sock", (IDENTITY, REQUEST), full=False),
-        Kind("mptcp", "struct mptcp_sock", (*_COMMON, MPTCP), _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_MPTCP,)),
-        Kind("udp", "struct udp_sock", (*_COMMON, UDP), _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDP,)),
-        Kind("udplite", "struct udp_sock", (*_COMMON, UDP), _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDPLITE,)),
         Kind(
-            "ping", "struct inet_sock", _COMMON, _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_ICMP, uapi.IPPROTO_ICMPV6)
+            "mptcp", "struct mptcp_sock", (*_COMMON, MPTCP), _INET, (uapi.SOCK_STREAM,), (uapi.IPPROTO_MPTCP,)
+        ),
+        Kind("udp", "struct udp_sock", (*_COMMON, UDP), _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDP,)),
+        Kind(
+            "udplite", "struct udp_sock", (*_COMMON, UDP), _INET, (uapi.SOCK_DGRAM,), (uapi.IPPROTO_UDPLITE,)
+        ),
+        Kind(
+            "ping",
+            "struct inet_sock",
+            _COMMON,
+            _INET,
+            (uapi.SOCK_DGRAM,),
+            (uapi.IPPROTO_ICMP, uapi.IPPROTO_ICMPV6),
         ),
         Kind("raw", "struct raw_sock", _COMMON, _INET, (uapi.SOCK_RAW,)),
         Kind("unix", "struct unix_sock", (*_COMMON, UNIX), (uapi.AF_UNIX,)),
@@ -66,7 +84,12 @@ _INET_WAY = ("struct inet_sock", "struct sock", "struct sock_common")
 STRUCTS_ON_THE_WAY: dict[str, tuple[str, ...]] = {
     "tcp": ("struct tcp_sock", "struct inet_connection_sock", *_INET_WAY),
     "tcp-timewait": ("struct tcp_timewait_sock", "struct inet_timewait_sock", "struct sock_common"),
-    "tcp-request": ("struct tcp_request_sock", "struct inet_request_sock", "struct request_sock", "struct sock_common"),
+    "tcp-request": (
+        "struct tcp_request_sock",
+        "struct inet_request_sock",
+        "struct request_sock",
+        "struct sock_common",
+    ),
     "mptcp": ("struct mptcp_sock", "struct inet_connection_sock", *_INET_WAY),
     "udp": ("struct udp_sock", *_INET_WAY),
     "udplite": ("struct udp_sock", *_INET_WAY),
@@ -79,6 +102,9 @@ STRUCTS_ON_THE_WAY: dict[str, tuple[str, ...]] = {
     "other": ("struct sock", "struct sock_common"),
 }
 
+_HEAD = Group("head", (row("skc_family", "struct sock_common"), row("skc_state", "struct sock_common")))
+_FULL_HEAD = Group("full_head", (row("sk_type", "struct sock"), row("sk_protocol", "struct sock")))
+
 _BY_STATE = {uapi.TIME_WAIT: KINDS["tcp-timewait"], uapi.NEW_SYN_RECV: KINDS["tcp-request"]}
 
 
@@ -87,6 +113,23 @@ def mini_kind(family: int, state: int) -> Kind | None:
     return _BY_STATE.get(state) if family in _INET else None
 
 
+def kind_at(kernel: Kernel, address: int, content: bytes | None = None) -> Kind:
+    """The kind of the socket object at an address, from ``content`` if its first bytes are there already.
+
+    Of a mini socket nothing behind its common part is read. Raises drgn.FaultError.
+    """
+    clock = kernel.clock()
+    first = kernel.reader(_HEAD)
+    ((family, state),) = first.values(address, content or first.fetch(address), clock)
+    kind = mini_kind(family, state)
+    if kind is not None:
+        return kind
+    second = kernel.reader(_FULL_HEAD)
+    ((type_, protocol),) = second.values(address, content or second.fetch(address), clock)
+    return kind_of(family, type_, protocol)
+
+
+@lru_cache(maxsize=256)
 def kind_of(family: int, type_: int, protocol: int) -> Kind:
     """The kind of a full socket."""
     for kind in KINDS.values():

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.vmcoreinfo import VmcoreInfo
 
+__all__ = ("SymbolText", "from_proc", "from_system_map")
+
 PROC_KALLSYMS = Path("/proc/kallsyms")
 MAX_TEXT = 256 << 20  # bytes; a System.map has 4 to 10 MB
 _HEX = re.compile(rb"[0-9a-f]{8,16}")

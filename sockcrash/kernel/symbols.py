@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.kallsyms import Named
 
+__all__ = ("Source", "Symbols")
+
 _LAST = "_end"  # what follows the kernel's last symbol is not the kernel's
 
 

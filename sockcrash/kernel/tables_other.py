@@ -26,7 +26,14 @@ from sockcrash.model import Absent, Reason
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("array_sockets", "mptcp_sockets", "namespace_sockets", "netlink_sockets", "udp_sockets", "unix_sockets")
+__all__ = (
+    "array_sockets",
+    "mptcp_sockets",
+    "namespace_sockets",
+    "netlink_sockets",
+    "udp_sockets",
+    "unix_sockets",
+)
 
 logger = logging.getLogger("sockcrash")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.chains import Complain, Found, chain, chains, heads
+from sockcrash.kernel.chains import Complain, Found, chain, chains, heads, objects
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, Place
 from sockcrash.kernel.namespaces import namespaces
@@ -56,21 +56,25 @@ _NODES = Group(
 )
 _DEATH_ROW = Group("death_row", (row("hashinfo", "struct net", "ipv4.tcp_death_row.hashinfo"),))
 
-Walk = Callable[["Kernel", int, int, Complain], Iterator[int]]
+# The largest object of these tables: a TCP socket with its part for IPv6 behind it.
+_LARGEST = "struct tcp6_sock"
+
+# Addresses and what was read with them, of a table at an address with some buckets.
+Walk = Callable[["Kernel", int, int, Complain], Iterator[tuple[int, bytes | None]]]
 
 
 def tcp_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     """TCP objects in ehash, the listeners' table and the bind tables of every namespace; some are in two of them."""
     for how, walk, table, count in _tables(kernel, complain):
-        for address in walk(kernel, table, count, complain):
-            yield Found(address, how, _KINDS)
+        for address, content in walk(kernel, table, count, complain):
+            yield Found(address, how, _KINDS, content)
 
 
 def listeners(kernel: Kernel, complain: Complain) -> Iterator[int]:
     """The listening TCP sockets of every namespace."""
     for _, walk, table, count in _tables(kernel, complain):
         if walk is _lhash2:
-            yield from walk(kernel, table, count, complain)
+            yield from (address for address, _ in walk(kernel, table, count, complain))
 
 
 def _tables(kernel: Kernel, complain: Complain) -> list[tuple[str, Walk, int, int]]:
@@ -99,18 +103,30 @@ def _offset(kernel: Kernel, name: str) -> int | None:
     return kernel.offsets(_NODES).get(name)
 
 
-def _ehash(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[int]:
+def _ehash(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_ehash_bucket", "ehash.head", complain)
-    return chains(kernel, firsts, _offset(kernel, "ehash.node") or 0, complain)
+    return objects(kernel, firsts, _offset(kernel, "ehash.node") or 0, _largest(kernel), complain)
 
 
-def _lhash2(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[int]:
+def _lhash2(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_listen_hashbucket", "lhash2.head", complain)
-    return chains(kernel, firsts, _offset(kernel, "lhash2.node") or 0, complain)
+    return objects(kernel, firsts, _offset(kernel, "lhash2.node") or 0, _largest(kernel), complain)
 
 
-def _bhash(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[int]:
-    """Bound sockets by port: owners of each bucket, through the port-and-address buckets since v6.8 or so."""
+def _largest(kernel: Kernel) -> int:
+    """Bytes to read of an object; of one that is shorter, what follows it is read and not looked at."""
+    return drgn.sizeof(kernel.prog.type(_LARGEST))
+
+
+def _bhash(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[tuple[int, bytes | None]]:
+    """Bound sockets by port: owners of each bucket, through the port-and-address buckets since v6.8 or so.
+
+    Most of them are in the other tables too, so only the links are read.
+    """
+    return ((address, None) for address in _bound(kernel, table, count, complain))
+
+
+def _bound(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[int]:
     firsts = _heads(kernel, table, count, "struct inet_bind_hashbucket", "bhash.head", complain)
     owner = _offset(kernel, "owner.node") or 0
     for bucket in chains(kernel, firsts, _offset(kernel, "bhash.node") or 0, complain):

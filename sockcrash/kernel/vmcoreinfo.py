@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import drgn
 
+__all__ = ("VmcoreInfo", "of", "parse")
+
 _LINE = re.compile(r"^(SYMBOL|SIZE|OFFSET)\(([^)\n]+)\)=([0-9a-fA-F]+)$", re.MULTILINE)
 _PLAIN = re.compile(r"^([A-Z0-9_-]+)=(.*)$", re.MULTILINE)
 _MAX_TEXT = 1 << 16

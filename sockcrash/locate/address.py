@@ -3,35 +3,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import drgn
 
 from sockcrash.errors import NotASocketError
-from sockcrash.kernel.fields import FILE, FULL, IDENTITY, SOCKET, SOCKFS
+from sockcrash.kernel.fields import FILE, FULL, SOCKET, SOCKFS
 from sockcrash.kernel.proto import Proto, proto_at, protocols
-from sockcrash.kernel.sockets import Kind, kind_of, mini_kind
+from sockcrash.kernel.sockets import Kind, kind_at
 
 if TYPE_CHECKING:
     from sockcrash.kernel.selection import Index
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("Handle", "by_socket", "handle_at", "prove")
+__all__ = ("KERNEL_SPACE", "NOT_IN_SNAPSHOT", "Handle", "by_socket", "handle_at", "prove", "sock_of")
 
 # The kernel's half of the address space with five-level page tables; with four it begins at 0xffff800000000000.
 KERNEL_SPACE = 0xFF00000000000000
+NOT_IN_SNAPSHOT = "sockcrash info FILE shows what was selected when it was taken"
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A socket object: its address, kind, how it was named, whether it is proved to be one, and what to say of it."""
+    """A socket object: its address, kind, how it was named, whether it is proved to be one, and what to say of it.
+
+    ``content``: its first bytes, if a walk has just read them; a record is begun from these.
+    """
 
     address: int
     kind: Kind
     how: str
     proved: bool = True
     note: str = ""
+    content: bytes | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,11 @@ class _Object:
     allocated: bool
 
 
-def handle_at(kernel: Kernel, address: int, how: str, *, proved: bool = True, note: str = "") -> Handle:
-    """The handle of an object that is known to be in a socket table; its kind is read from it."""
-    (identity,) = kernel.reader(IDENTITY).sections(address)
-    kind = mini_kind(identity["skc_family"], identity["skc_state"])
-    if kind is None:
-        (full,) = kernel.reader(FULL).sections(address)
-        kind = kind_of(identity["skc_family"], full["sk_type"], full["sk_protocol"])
-    return Handle(address, kind, how, proved, note)
+def handle_at(
+    kernel: Kernel, address: int, how: str, *, proved: bool = True, note: str = "", content: bytes | None = None
+) -> Handle:
+    """The handle of an object that is known to be in a socket table; its kind is read from it, or from ``content``."""
+    return Handle(address, kind_at(kernel, address, content), how, proved, note, content)
 
 
 def prove(kernel: Kernel, address: int, how: str, *, force: bool = False) -> Handle:
@@ -79,7 +81,7 @@ def _held(kernel: Kernel, index: Index, address: int, how: str) -> Handle:
         raise NotASocketError(
             how,
             f"{how}: the snapshot doesn't hold a socket at {address:#x}",
-            hint="sockcrash info FILE shows what was selected when it was taken",
+            hint=NOT_IN_SNAPSHOT,
         )
     return handle_at(kernel, address, how, proved=entry.proved, note=entry.note)
 
@@ -152,7 +154,7 @@ def _as_kmalloc_sock(kernel: Kernel, found: _Object, address: int, how: str) -> 
     if creator is None or creator.slab:
         return None
     (full,) = kernel.reader(FULL).sections(found.base)
-    if not full["sk_socket"] or _sk_of(kernel, full["sk_socket"]) != found.base:
+    if not full["sk_socket"] or sock_of(kernel, full["sk_socket"]) != found.base:
         return None
     return _inside(handle_at(kernel, found.base, how), address)
 
@@ -172,7 +174,8 @@ def _creator(kernel: Kernel, address: int) -> Proto | None:
     return proto_at(kernel, full["sk_prot_creator"])
 
 
-def _sk_of(kernel: Kernel, socket: int) -> int:
+def sock_of(kernel: Kernel, socket: int) -> int:
+    """The ``struct sock *`` of a ``struct socket *``; 0 if there is none, or it can't be read."""
     try:
         (row,) = kernel.reader(SOCKET).sections(socket)
     except drgn.FaultError:
@@ -196,7 +199,7 @@ def _socket_candidates(kernel: Kernel, base: int) -> tuple[int, ...]:
 
 
 def _through_socket(kernel: Kernel, socket: int, how: str) -> Handle | None:
-    sk = _sk_of(kernel, socket)
+    sk = sock_of(kernel, socket)
     if sk < KERNEL_SPACE:
         return None
     try:
@@ -235,5 +238,5 @@ def _as_file(kernel: Kernel, found: _Object, address: int, how: str) -> Handle |
 
 def by_socket(kernel: Kernel, socket: int, how: str) -> Handle | None:
     """The handle of the socket behind a ``struct socket *`` that a descriptor led to (which is proof enough)."""
-    sk = _sk_of(kernel, socket)
+    sk = sock_of(kernel, socket)
     return handle_at(kernel, sk, how) if sk else None

@@ -13,11 +13,13 @@ __all__ = ("Clue",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clue:
-    """It names the sockets of which all of it is true; it is looked for by the first of these that it has.
+    """It names the sockets of which all of it is true; they are looked for by the first of these that it has:
 
-    ``address`` of the struct sock, ``cookie``, ``inode``, then ``ends`` or ``names``: keys that sockets of other
-    families answer to, see ``search.py``. ``kinds`` are those it may be of, none if that is open. ``how`` names the account;
-    ``said`` is how that wrote the ends. ``either_way``: ends that match nothing may be meant from the peer's side.
+    ``address`` of the struct sock, ``cookie``, ``inode``, then ``ends`` of an inet socket, or ``names`` of others:
+    ("unix", text), ("netlink", protocol, portid), ("vsock", cid, port, cid of the peer, port of the peer).
+    ``kinds`` are those that it may be of, none where that is open. ``how`` says whose account it is.
+    ``either_way``: ends that match nothing may be meant from the peer's side. ``verbatim``: the account is a SPEC,
+    which needs no telling by what of it a socket was found.
     """
 
     how: str
@@ -27,8 +29,8 @@ class Clue:
     inode: int | None = None
     ends: Ends | None = None
     names: frozenset[Hashable] = frozenset()
-    said: str = ""
     either_way: bool = False
+    verbatim: bool = False
 
     @property
     def specific(self) -> bool:

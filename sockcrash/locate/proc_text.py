@@ -44,7 +44,7 @@ def clue_of(line: str, how: str, byte_order: str = "<") -> Clue:
     if found := _INET.fullmatch(line):
         kinds = _DATAGRAM if len(found["more"].split()) == 1 else PROTOCOLS["tcp"]
         ends = Ends(_end(found["local"], byte_order), _end(found["peer"], byte_order))
-        return Clue(how=how, kinds=kinds, ends=ends, said=_said(ends), **_numbers(found))
+        return Clue(how=how, kinds=kinds, ends=ends, **_numbers(found))
     for shape, kinds in _FAMILIES:
         if found := shape.fullmatch(line):
             clue = Clue(how=how, kinds=kinds, **_numbers(found))
@@ -65,14 +65,3 @@ def _end(text: str, byte_order: str) -> End:
     words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
     return End(struct.pack(f"{byte_order}{len(words)}I", *words), int(port, 16))
 
-
-def _said(ends: Ends) -> str:
-    import socket
-
-    families = {4: socket.AF_INET, 16: socket.AF_INET6}
-    texts = []
-    for end in filter(None, (ends.local, ends.peer)):
-        packed = end.address or b""
-        text = socket.inet_ntop(families[len(packed)], packed)
-        texts.append(f"[{text}]:{end.port}" if len(packed) == 16 else f"{text}:{end.port}")
-    return "-".join(texts)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from sockcrash.errors import UsageError
+from sockcrash.locate.tuple import PROTOCOLS, Ends, parse_ends
 
 __all__ = ("FORMS", "Spec", "parse_spec")
 
@@ -17,25 +18,44 @@ A socket is named by one of:
   cookie:4097          SO_COOKIE's number (or cookie:0x1001)
   ino:12453            the inode, as in /proc/PID/fd: socket:[12453]
   fd:PID/FD            a descriptor
-  pid:PID              all sockets of a process"""
+  pid:PID              all sockets of a process
+  tcp:127.0.0.1:975-192.168.1.200:2049   its two ends, IPv6 in brackets; also udp:, udplite:, raw:, mptcp:
+  tcp:127.0.0.1:975, tcp::2049           either end, or just its port
+  unix:/run/x.sock, unix:@abstract       the name of a UNIX socket
+  - or @FILE           text of ss, or lines of /proc/net/tcp and the like"""
 
 _BARE = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{9,16}|0")
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A parsed SPEC. ``form`` is address, sk, cookie, ino, fd or pid; ``number`` its number, ``fd`` the descriptor."""
+    """A parsed SPEC.
+
+    ``form``: address, sk, cookie, ino, fd, pid, one of the protocols of ``tuple.PROTOCOLS``, unix, or text. ``number``
+    belongs to the first six, ``fd`` to fd, ``ends`` to a protocol; ``name`` is that of a UNIX socket, or the path of a
+    text, ``-`` for standard input; ``content`` the text itself once it has been read.
+    """
 
     text: str
     form: str
-    number: int
+    number: int = 0
     fd: int | None = None
+    ends: Ends | None = None
+    name: str = ""
+    content: str | None = None
+
+    @property
+    def plural(self) -> bool:
+        """Whether many sockets may go by it."""
+        return self.form in ("pid", "unix", "text", *PROTOCOLS)
 
 
 def parse_spec(text: str) -> Spec:
     """Parse one SPEC; UsageError shows the forms."""
     if _BARE.fullmatch(text):
         return Spec(text, "address", int(text, 16))
+    if text == "-" or (text.startswith("@") and len(text) > 1):
+        return Spec(text, "text", name=text.removeprefix("@"))
     form, colon, rest = text.partition(":")
     if not colon:
         raise UsageError(f"{text!r} names no socket", hint=FORMS)
@@ -48,6 +68,12 @@ def parse_spec(text: str) -> Spec:
         return Spec(text, "fd", _number(text, pid), _number(text, fd))
     if form in ("cookie", "ino", "pid"):
         return Spec(text, form, _number(text, rest, hexadecimal=form == "cookie"))
+    if form in PROTOCOLS:
+        return _of_ends(text, form, rest)
+    if form == "unix":
+        if rest in ("", "@"):
+            raise UsageError(f"{text!r}: after unix: comes a path, or @ and an abstract name", hint=FORMS)
+        return Spec(text, "unix", name=rest)
     raise UsageError(f"{text!r} names no socket: {form}: is no form of SPEC", hint=FORMS)
 
 
@@ -55,6 +81,13 @@ def _sk(text: str, digits: str) -> Spec:
     if not re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,16}", digits):
         raise UsageError(f"{text!r}: after sk: come hexadecimal digits, as ss -e prints them", hint=FORMS)
     return Spec(text, "sk", int(digits, 16))
+
+
+def _of_ends(text: str, protocol: str, rest: str) -> Spec:
+    try:
+        return Spec(text, protocol, ends=parse_ends(rest, protocol))
+    except ValueError as error:
+        raise UsageError(f"{text!r}: {error}", hint=FORMS) from None
 
 
 def _number(text: str, digits: str, *, hexadecimal: bool = False) -> int:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from sockcrash.locate import proc_text, ss_text
 from sockcrash.locate.clue import Clue
@@ -45,10 +47,10 @@ def read_text(text: str, byte_order: str = "<") -> Reading:
             record = None
         if started:
             record = _Record(number, line)
-        elif not line.strip() or ss_text.HEADER.match(line) or proc_text.HEADER.match(line):
+        elif not line.strip() or ss_text.is_header(line) or proc_text.HEADER.match(line):
             continue
         elif proc_text.looks_like(line):
-            _add(reading, number, lambda how, line=line: proc_text.clue_of(line, how, byte_order), "/proc/net")
+            _add(reading, number, partial(proc_text.clue_of, line, f"/proc/net line {number}", byte_order))
         elif record and line[0].isspace():
             record.more.append(line)
         elif record and ss_text.TAIL.match(line):
@@ -58,3 +60,30 @@ def read_text(text: str, byte_order: str = "<") -> Reading:
     if record:
         _close(reading, record)
     return reading
+
+
+def _close(reading: Reading, record: _Record) -> None:
+    if record.broken:
+        reading.refuse(record.number, "a line that was broken in two")
+        return
+    how = f"ss line {record.number}"
+    _add(reading, record.number, partial(ss_text.clue_of, record.first, " ".join(record.more), how))
+
+
+def _add(reading: Reading, number: int, clue: Callable[[], Clue]) -> None:
+    try:
+        reading.clues.append((number, clue()))
+    except ValueError as error:
+        reading.refuse(number, str(error))
+
+
+def line_numbers(numbers: Iterable[int]) -> str:
+    """``line 3`` or ``lines 3, 7-9``, in order."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in runs]
+    return f"line{'s' if len(texts) > 1 or '-' in texts[0] else ''} {', '.join(texts)}"

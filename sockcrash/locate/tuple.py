@@ -48,6 +48,16 @@ class End:
         """Whether an end of a socket is this one; the scope is left to the caller, who knows the devices."""
         return self.port in (None, port) and (self.address is None or address in self.addresses())
 
+    def __str__(self) -> str:
+        """As SPECs are written."""
+        scope = f"%{self.scope}" if self.scope.isprintable() and self.scope else ""
+        port = "*" if self.port is None else self.port
+        if not self.address:
+            return f"{'*' if self.address == UNSPECIFIED else ''}{scope}:{port}"
+        if len(self.address) == 16:
+            return f"[{socket.inet_ntop(socket.AF_INET6, self.address)}{scope}]:{port}"
+        return f"{socket.inet_ntop(socket.AF_INET, self.address)}{scope}:{port}"
+
     def addresses(self) -> tuple[bytes, ...]:
         """The addresses that it may be; none if that is open."""
         return _ZEROES if self.address == UNSPECIFIED else () if self.address is None else (self.address,)
@@ -59,6 +69,10 @@ class Ends:
 
     local: End
     peer: End | None = None
+
+    def __str__(self) -> str:
+        """As SPECs are written."""
+        return f"{self.local}-{self.peer}" if self.peer else str(self.local)
 
     @property
     def scopes(self) -> set[str]:

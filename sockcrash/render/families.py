@@ -50,9 +50,15 @@ def _unix(record: SocketRecord, unix: Section) -> Iterator[tuple[str, str]]:
     if record.state == "LISTEN":
         pending = unix["pending_inodes"]
         who = f": clients with inode {', '.join(map(str, pending))}" if pending else ""
-        yield "queues", f"{show(unix['recv_q'])} of {show(unix['send_q'])} connections wait to be accepted{who}"
+        yield (
+            "queues",
+            f"{show(unix['recv_q'])} of {show(unix['send_q'])} connections wait to be accepted{who}",
+        )
     else:
-        yield "queues", f"unread {count(unix['recv_q'], 'byte')}, sent and unread {show(unix['send_q'])} bytes of memory"
+        yield (
+            "queues",
+            f"unread {count(unix['recv_q'], 'byte')}, sent and unread {show(unix['send_q'])} bytes of memory",
+        )
     if _there(unix["peer"]):
         yield "peer", show(unix["peer"])
     if _there(unix["path_inode"]):
@@ -70,7 +76,10 @@ def _device(number: int | Absent) -> str:
 
 
 def _netlink(record: SocketRecord, netlink: Section) -> Iterator[tuple[str, str]]:
-    yield "netlink", f"{show(record.protocol)}, {'of the kernel' if netlink['kernel_socket'] else 'of a process'}"
+    yield (
+        "netlink",
+        f"{show(record.protocol)}, {'of the kernel' if netlink['kernel_socket'] else 'of a process'}",
+    )
     yield "queues", _queues(netlink, ", congested" if netlink["congested"] else "")
     groups = netlink["memberships"]
     if groups:
@@ -78,25 +87,37 @@ def _netlink(record: SocketRecord, netlink: Section) -> Iterator[tuple[str, str]
 
 
 def _packet(_record: SocketRecord, packet: Section) -> Iterator[tuple[str, str]]:
-    yield "packet", f"{'receiving' if packet['running'] else 'not receiving'}, {_VERSIONS.get(packet['tp_version'], '?')}"
+    yield (
+        "packet",
+        f"{'receiving' if packet['running'] else 'not receiving'}, {_VERSIONS.get(packet['tp_version'], '?')}",
+    )
     yield "queues", _queues(packet)
-    yield "statistics", f"{count(packet['stats.tp_packets'], 'packet')}, dropped {show(packet['stats.tp_drops'])}"
+    yield (
+        "statistics",
+        f"{count(packet['stats.tp_packets'], 'packet')}, dropped {show(packet['stats.tp_drops'])}",
+    )
     if _there(packet["fanout.id"]):
         kind = _FANOUT.get(packet["fanout.type"], show(packet["fanout.type"]))
         members = count(packet["fanout.num_members"], "member")
         yield "fan-out", f"group {show(packet['fanout.id'])} by {kind}, {members}"
     for name in ("rx_ring", "tx_ring"):
         if _there(packet[f"{name}.block_nr"]):
-            yield name, (
-                f"{show(packet[f'{name}.block_nr'])} blocks of {show(packet[f'{name}.block_size'])} bytes,"
-                f" {show(packet[f'{name}.frame_nr'])} frames of {show(packet[f'{name}.frame_size'])}"
+            yield (
+                name,
+                (
+                    f"{show(packet[f'{name}.block_nr'])} blocks of {show(packet[f'{name}.block_size'])} bytes,"
+                    f" {show(packet[f'{name}.frame_nr'])} frames of {show(packet[f'{name}.frame_size'])}"
+                ),
             )
 
 
 def _vsock(_record: SocketRecord, vsock: Section) -> Iterator[tuple[str, str]]:
-    yield "buffer", (
-        f"{count(vsock['buffer_size'], 'byte')} (minimum {show(vsock['buffer_min_size'])},"
-        f" maximum {show(vsock['buffer_max_size'])}), connect time-out {milliseconds(vsock['connect_timeout_ms'])}"
+    yield (
+        "buffer",
+        (
+            f"{count(vsock['buffer_size'], 'byte')} (minimum {show(vsock['buffer_min_size'])},"
+            f" maximum {show(vsock['buffer_max_size'])}), connect time-out {milliseconds(vsock['connect_timeout_ms'])}"
+        ),
     )
     closed = _SHUTDOWN.get(vsock["peer_shutdown"])
     if closed:
@@ -106,12 +127,21 @@ def _vsock(_record: SocketRecord, vsock: Section) -> Iterator[tuple[str, str]]:
 def _xdp(_record: SocketRecord, xdp: Section) -> Iterator[tuple[str, str]]:
     mode = "zero-copy" if xdp["zc"] else "copy"
     yield "xdp", f"{show(xdp['state_name'])}, {mode} mode"
-    rings = (("receive", "rx.nentries"), ("send", "tx.nentries"), ("fill", "fq.nentries"), ("completion", "cq.nentries"))
+    rings = (
+        ("receive", "rx.nentries"),
+        ("send", "tx.nentries"),
+        ("fill", "fq.nentries"),
+        ("completion", "cq.nentries"),
+    )
     yield "rings", ", ".join(f"{label} {show(xdp[name])}" for label, name in rings)
     if _there(xdp["umem.id"]):
-        yield "umem", (
-            f"{show(xdp['umem.id'])}: {count(xdp['umem.size'], 'byte')} in chunks of {show(xdp['umem.chunk_size'])},"
-            f" headroom {show(xdp['umem.headroom'])}, used by {count(xdp['umem.users'], 'socket')}"
+        yield (
+            "umem",
+            (
+                f"{show(xdp['umem.id'])}: {count(xdp['umem.size'], 'byte')}"
+                f" in chunks of {show(xdp['umem.chunk_size'])},"
+                f" headroom {show(xdp['umem.headroom'])}, used by {count(xdp['umem.users'], 'socket')}"
+            ),
         )
     yield "losses", f"dropped {show(xdp['rx_dropped'])}, ring full {show(xdp['rx_queue_full'])}"
 
@@ -123,7 +153,12 @@ def _mptcp(record: SocketRecord, mptcp: Section) -> Iterator[tuple[str, str]]:
         mode = "fallen back to plain TCP" if mptcp["fallback"] else "multipath"
         yield "mptcp", f"{mode}, token {_hex(mptcp['token'])}, congestion {show(mptcp['congestion'])}"
         yield "queues", _queues(mptcp)
-        yield "sequence", "  ".join(f"{name} {show(mptcp[name])}" for name in ("snd_una", "snd_nxt", "write_seq", "ack_seq"))
+        yield (
+            "sequence",
+            "  ".join(
+                f"{name} {show(mptcp[name])}" for name in ("snd_una", "snd_nxt", "write_seq", "ack_seq")
+            ),
+        )
     flows = mptcp["subflows"]
     yield "subflows", show(flows) if isinstance(flows, Absent) else ", ".join(flows) or "none"
 

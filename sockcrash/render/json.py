@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ("dumps", "fields_object", "layout_object", "members_object", "only_options", "record_object")
 
 SCHEMA = 1
+# Members of sections that are pointers: shown as addresses, or as whether there is one.
+_ADDRESSES = frozenset({"listener", "child", "sk_drop_counters"})
+_ARMED = frozenset({"tw_timer_armed", "rsk_timer_armed"})
 
 
 def dumps(value: Any) -> str:
@@ -61,6 +64,10 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
     }
     for name, section in record.sections().items():
         out[name] = {key: _value(plain(f"{name}.{key}", value)) for key, value in section.items()}
+        for key in _ADDRESSES & out[name].keys():
+            out[name][key] = _hex(out[name][key])
+        for key in _ARMED & out[name].keys():
+            out[name][key] = None if out[name][key] is None else bool(out[name][key])
     if isinstance(record.cc, Absent):
         out["cc"] = plain("cc", record.cc)
     elif record.cc:
@@ -77,7 +84,8 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
 
 def only_options(record: SocketRecord) -> SocketRecord:
     """A record without sections but its options."""
-    return dataclasses.replace(record, **dict.fromkeys(SECTIONS, EMPTY), cc=EMPTY, timers=None)
+    sections: dict[str, Any] = dict.fromkeys(SECTIONS, EMPTY)
+    return dataclasses.replace(record, **sections, cc=EMPTY, timers=None)
 
 
 def _option(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:

@@ -4,17 +4,28 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, OptionValue, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.render.units import show
 
-__all__ = ("OPTION_COLUMNS", "default_text", "option_rows", "options_sentences", "options_text", "origin_text", "value_text")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = (
+    "OPTION_COLUMNS",
+    "default_text",
+    "option_rows",
+    "options_sentences",
+    "options_text",
+    "origin_text",
+    "value_text",
+)
 
 OPTION_COLUMNS = (
-    "address", "kind", "level", "option", "number", "value", "text", "origin", "inherited from", "default", "default from",
+    "address", "kind", "level", "option", "number", "value", "text", "origin", "inherited from", "default",
+    "default from",
     "raw", "stored in",
 )  # fmt: skip
 
@@ -60,7 +71,9 @@ def options_text(record: SocketRecord, *, every: bool) -> Iterator[str]:
     if not options:
         yield "no such option" if every else "as in an untouched socket"
         return
-    cells = [(one.name, value_text(one), origin_text(one), default_text(one), one.member or "") for one in options]
+    cells = [
+        (one.name, value_text(one), origin_text(one), default_text(one), one.member or "") for one in options
+    ]
     titles = ("option", "value", "origin", "default", "stored in")
     widths = [min(max(map(len, column)), 60) for column in zip(titles, *cells, strict=True)]
     yield _line(titles, widths)
@@ -81,7 +94,9 @@ def options_sentences(record: SocketRecord) -> Iterator[str]:
     for option in record.options or ():
         parts.setdefault(_whence(option), []).append(f"{option.name} {value_text(option)}")
     for whence, words in parts.items():
-        yield from textwrap.wrap(f"{whence}{', '.join(words)}", _WIDTH, break_long_words=False, break_on_hyphens=False)
+        yield from textwrap.wrap(
+            f"{whence}{', '.join(words)}", _WIDTH, break_long_words=False, break_on_hyphens=False
+        )
     if not parts:
         yield "as in an untouched socket"
 
@@ -98,9 +113,7 @@ def _line(cells: Iterable[str], widths: list[int]) -> str:
 
 def option_rows(record: SocketRecord) -> Iterator[tuple[Any, ...]]:
     """A row for each option, for tables and CSV."""
-    if not record.options:
-        return
-    for one in record.options:
+    for one in record.options if isinstance(record.options, tuple) else ():
         yield (
             f"{record.address:#x}",
             record.kind,

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sockcrash.model import Absent, OptionValue, SocketRecord
 from sockcrash.render.options import value_text
 from sockcrash.render.units import end, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = ("matrix",)
 
@@ -33,7 +36,8 @@ class _Alike:
 def matrix(records: Iterable[SocketRecord]) -> Iterator[str]:
     """Lines: the sockets of each column, then a row for each option; ``*`` before rows in which columns differ.
 
-    A dot stands for a socket in which the option is not shown: it is as in an untouched socket, or has no such option.
+    A dot stands for a socket in which the option is not shown: it is as in an untouched socket,
+    or has no such option.
     """
     columns: dict[tuple[tuple[_Row, str], ...], _Alike] = {}
     levels = {"SOL_SOCKET": 0}
@@ -72,7 +76,11 @@ def _cell(option: OptionValue) -> str:
 
 def _name(record: SocketRecord) -> str:
     ends = "" if isinstance(record.local, Absent) else f" {end(record.local)}"
-    peer = "" if isinstance(record.peer, Absent) or end(record.peer) in ("*", "0.0.0.0:*", "[::]:*") else f"-{end(record.peer)}"
+    peer = (
+        ""
+        if isinstance(record.peer, Absent) or end(record.peer) in ("*", "0.0.0.0:*", "[::]:*")
+        else f"-{end(record.peer)}"
+    )
     return f"{record.kind}{ends}{peer} {record.address:#x}"
 
 
@@ -92,7 +100,10 @@ def _block(rows: list[_Row], groups: list[_Alike], start: int) -> Iterator[str]:
         for title, alike in zip(titles, shown, strict=True)
     ]
     if rows:
-        yield f"  {'':<{width}}  " + "  ".join(f"{title:<{size}}" for title, size in zip(titles, widths, strict=True)).rstrip()
+        yield (
+            f"  {'':<{width}}  "
+            + "  ".join(f"{title:<{size}}" for title, size in zip(titles, widths, strict=True)).rstrip()
+        )
     for row in rows:
         texts = [alike.cells.get(row, _SAME_AS_DEFAULT) for alike in shown]
         if all(text == _SAME_AS_DEFAULT for text in texts):

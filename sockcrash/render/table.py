@@ -69,5 +69,5 @@ def rows(columns: Sequence[str], made: Iterable[Sequence[Any]], output_format: s
 
 def _csv(row: Sequence[Any]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(row)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\n").writerow(row)  # with "" Python before 3.13 would not quote a newline
+    return line.getvalue().removesuffix("\n")

@@ -18,9 +18,11 @@ import drgn
 from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.errors import TargetError
+from sockcrash.kernel import netns
 from sockcrash.kernel.carried import Borrowed, attach_carried, carry_types
 from sockcrash.kernel.fields import FULL, IDENTITY, PROTO, SECRETS
-from sockcrash.kernel.selection import Entry, entry_to_json
+from sockcrash.kernel.files import find_task
+from sockcrash.kernel.selection import Entry, Index, entry_to_json
 from sockcrash.kernel.view import Kernel
 from sockcrash.memory import Ranges, Recorder, program_over
 from sockcrash.snapshot.format import PLATFORM, Snapshot
@@ -55,7 +57,7 @@ def take(
     kernel = Kernel(prog)
     kernel.exact = True
     pairs = list(found)
-    kernel.index = {handle.address: _entry(handle, record) for handle, record in pairs}
+    kernel.index = _index(source, pairs, complain)
     for entry in _listeners(source, [handle for handle, _ in pairs], complain):
         kernel.index.setdefault(entry.address, entry)
     options = OptionReader(kernel, complain, every=True)
@@ -84,9 +86,27 @@ def _listeners(source: Kernel, handles: list[Handle], complain: Callable[[str], 
     return list(found.values())
 
 
-def _entry(handle: Handle, record: SocketRecord) -> Entry:
-    owners = record.owners if isinstance(record.owners, tuple) else ()
-    return Entry(handle.address, handle.kind.name, handle.how, handle.proved, handle.note, record.torn, owners)
+def _index(source: Kernel, pairs: list[tuple[Handle, SocketRecord]], complain: Callable[[str], None]) -> Index:
+    mounted = netns.paths(source, complain)
+    of_process: dict[int, int | None] = {}
+    index: Index = {}
+    for handle, record in pairs:
+        owners = record.owners if isinstance(record.owners, tuple) else ()
+        for pid in {owner.pid for owner in owners if owner.pid is not None} - of_process.keys():
+            task = find_task(source, pid)
+            of_process[pid] = netns.namespace_of_task(source, task) if task else None
+        index[handle.address] = Entry(
+            handle.address,
+            handle.kind.name,
+            handle.how,
+            handle.proved,
+            handle.note,
+            record.torn,
+            owners,
+            netns_paths=mounted.get(record.netns, ()) if isinstance(record.netns, int) else (),
+            owner_netns=tuple(None if owner.pid is None else of_process[owner.pid] for owner in owners),
+        )
+    return index
 
 
 def _record_whole(kernel: Kernel, handle: Handle) -> None:

@@ -52,7 +52,9 @@ def _may_lack(reg: Registry, label: str) -> Iterator[None]:
         reg.refuse(label, error)
 
 
-def _keep(reg: Registry, label: str, family: int, kind: int, protocol: int = 0, netns: str = INIT) -> socket.socket:
+def _keep(
+    reg: Registry, label: str, family: int, kind: int, protocol: int = 0, netns: str = INIT
+) -> socket.socket:
     with inside(netns):
         sock = socket.socket(family, kind, protocol)
     return reg.keep(label, sock, netns)
@@ -193,7 +195,11 @@ def _packet(reg: Registry) -> None:
     for version, label in ((1, "v2"), (2, "v3")):
         ring = _keep(reg, f"fam-packet-ring-{label}", PACKET, RAW)
         ring.setsockopt(SOL_PACKET, 10, version)
-        frames = struct.pack("7I", 8192, 4, 2048, 16, 60, 0, 0) if version == 2 else struct.pack("4I", 8192, 4, 2048, 16)
+        frames = (
+            struct.pack("7I", 8192, 4, 2048, 16, 60, 0, 0)
+            if version == 2
+            else struct.pack("4I", 8192, 4, 2048, 16)
+        )
         ring.setsockopt(SOL_PACKET, 5, frames)
         ring.bind(("lo", 0x88B7))
     # An interface that is gone: the socket keeps -1.
@@ -221,7 +227,7 @@ def _netlink(reg: Registry) -> None:
 
 
 def _vsock(reg: Registry) -> None:
-    os.system("modprobe -q vsock_loopback")  # noqa: S605, S607
+    os.system("modprobe -q vsock_loopback")
     for kind, label, port in ((STREAM, "stream", 6000), (SEQPACKET, "seq", 6001)):
         with _may_lack(reg, f"fam-vsock-{label}"):
             server = _keep(reg, f"fam-vsock-{label}-listen", VSOCK, kind)
@@ -318,7 +324,18 @@ def _others(reg: Registry) -> None:
             _keep(reg, f"fam-{label}", family, kind, protocol)
 
 
-STEPS: tuple[Callable[[Registry], None], ...] = (_udp, _raw, _unix, _packet, _netlink, _vsock, _xdp, _tcp, _mptcp, _others)
+STEPS: tuple[Callable[[Registry], None], ...] = (
+    _udp,
+    _raw,
+    _unix,
+    _packet,
+    _netlink,
+    _vsock,
+    _xdp,
+    _tcp,
+    _mptcp,
+    _others,
+)
 
 
 def open_all(reg: Registry) -> None:

@@ -36,6 +36,7 @@ NETLINK = {
 # Limits of a namespace for its MPTCP sockets, not theirs.
 LIMITS = frozenset({"subflows_max", "add_addr_signal_max", "add_addr_accepted_max", "local_addr_max"})
 ANY = 0xFFFFFFFF
+ETH_P_ALL = 3
 
 
 def parse(kind: str, text: str) -> dict[int, Keys]:
@@ -128,7 +129,11 @@ def _shutdown(record: Record) -> str:
 
 
 def _inet(record: Record, _section: Record) -> Keys:
-    keys = {"local": _inet_end(record, "local"), "peer": _inet_end(record, "peer"), "cgroup": record["cgroup"]}
+    keys = {
+        "local": _inet_end(record, "local"),
+        "peer": _inet_end(record, "peer"),
+        "cgroup": record["cgroup"],
+    }
     if record["mark"]:
         keys["fwmark"] = f"{record['mark']:#x}"
     if record["family"] == "AF_INET6" and record["state"] in ("CLOSE", "LISTEN"):
@@ -159,7 +164,9 @@ def raw_name(text: str) -> bytes:
     """The bytes of sun_path that a shown name stands for; an abstract one with its NUL."""
     raw = b"\0" if text.startswith("@") else b""
     body = text.removeprefix("@").encode()
-    return raw + re.sub(rb"\\(\\|x[0-9a-f]{2})", lambda m: b"\\" if m[1] == b"\\" else bytes.fromhex(m[1][1:].decode()), body)
+    return raw + re.sub(
+        rb"\\(\\|x[0-9a-f]{2})", lambda m: b"\\" if m[1] == b"\\" else bytes.fromhex(m[1][1:].decode()), body
+    )
 
 
 def _name(text: str | None) -> str:
@@ -178,7 +185,10 @@ def _unix(record: Record, section: Record) -> Keys:
         "shutdown": _shutdown(record),
     }
     if section["path_inode"] is not None:
-        keys |= {"file": str(section["path_inode"]), "dev": f"{section['path_device'] >> 20}/{section['path_device'] & 0xFFFFF}"}
+        keys |= {
+            "file": str(section["path_inode"]),
+            "dev": f"{section['path_device'] >> 20}/{section['path_device'] & 0xFFFFF}",
+        }
     if record["state"] == "LISTEN":
         keys["peers"] = " ".join(sorted(map(str, section["pending_inodes"])))
     return keys | _memory(record)
@@ -187,9 +197,10 @@ def _unix(record: Record, section: Record) -> Keys:
 def _packet(record: Record, section: Record) -> Keys:
     end = record["local"]
     device = end["device"] or (f"if{end['ifindex'] & ANY}" if end["ifindex"] else "*")
+    ethertype = "*" if end["ethertype"] == ETH_P_ALL else f"[{end['ethertype']}]"
     keys = {
         "netid": "p_raw" if record["type"] == "SOCK_RAW" else "p_dgr",
-        "local": f"{'*' if end['ethertype'] == 3 else '[%d]' % end['ethertype']}:{device}",
+        "local": f"{ethertype}:{device}",
         "peer": "*",
         "ver": str(section["tp_version"]),
         "cpy_thresh": str(section["copy_thresh"]),
@@ -198,7 +209,9 @@ def _packet(record: Record, section: Record) -> Keys:
     if section["fanout.id"] is not None:
         keys["fanout"] = f"id:{section['fanout.id']},type:{FANOUT[section['fanout.type']]}"
     for ring in ("rx", "tx"):
-        size, count, frame, frames = (section[f"{ring}_ring.{name}"] for name in ("block_size", "block_nr", "frame_size", "frame_nr"))
+        size, count, frame, frames = (
+            section[f"{ring}_ring.{name}"] for name in ("block_size", "block_nr", "frame_size", "frame_nr")
+        )
         if count is not None:
             keys[f"ring_{ring}"] = f"blk_size:{size},blk_nr:{count},frm_size:{frame},frm_nr:{frames}"
     return keys | _identity(record) | _memory(record)
@@ -247,5 +260,8 @@ def netlink_tuple(record: Record) -> tuple[str, ...]:
 
 def vsock_tuple(record: Record) -> tuple[str, ...]:
     """state, ends."""
-    ends = (":".join("*" if end[name] == ANY else str(end[name]) for name in ("cid", "port")) for end in (record["local"], record["peer"]))
+    ends = (
+        ":".join("*" if end[name] == ANY else str(end[name]) for name in ("cid", "port"))
+        for end in (record["local"], record["peer"])
+    )
     return (STATES[record["state"]], *ends)

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
-from synthetic import Synthetic
 
 from sockcrash.kernel import chains
 from sockcrash.kernel.chains import chain, follow, heads, ring
-from sockcrash.kernel.view import Kernel
+from synthetic import Synthetic
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
 
 BASE = 0xFFFF888000010000
 NODE = 16  # the link's offset in the objects

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Resizable hash tables in made-up memory: lock bits, tables that grow, nested ones, and nonsense (lib/rhashtable.c)."""
+"""Resizable hash tables (lib/rhashtable.c) in made-up memory: locked, growing, nested, and nonsense."""
 
 from __future__ import annotations
 
 import pytest
 from drgn import TypeKind
-from synthetic import Synthetic
 
 from sockcrash.kernel.rhashtable import entries
+from synthetic import Synthetic
 
 BASE = 0xFFFF888000100000
 TABLE = BASE  # struct rhashtable
@@ -28,7 +28,8 @@ class Tables:
         heads = made.prog.array_type(pointer)
         made.struct(
             "bucket_table", BUCKETS,
-            (made.int(4), "size", 0), (made.int(4), "nest", 32), (pointer, "future_tbl", 128), (heads, "buckets", BUCKETS * 8),
+            (made.int(4), "size", 0), (made.int(4), "nest", 32),
+            (pointer, "future_tbl", 128), (heads, "buckets", BUCKETS * 8),
         )  # fmt: skip
         assert (TypeKind.STRUCT, "bucket_table") in made.types
         self.said: list[str] = []
@@ -37,7 +38,9 @@ class Tables:
         """``rhashtable.tbl``."""
         self.made.memory(TABLE, self.made.pack(table))
 
-    def table(self, address: int, buckets: list[int], *, size: int | None = None, nest: int = 0, future: int = 0) -> None:
+    def table(
+        self, address: int, buckets: list[int], *, size: int | None = None, nest: int = 0, future: int = 0
+    ) -> None:
         """One bucket_table."""
         pack = self.made.pack
         head = pack(len(buckets) if size is None else size, 4) + pack(nest, 4) + bytes(8) + pack(future)

@@ -6,11 +6,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle.families import raw_name
 
+from oracle.families import raw_name
 from sockcrash.decode.unix import name_text
 
-TRICKY = st.binary(max_size=110) | st.lists(st.sampled_from([b"\\", b"@", b"x41", b"\0", b"\n", b"\xff", "é".encode()])).map(b"".join)
+TRICKY = st.binary(max_size=110) | st.lists(
+    st.sampled_from([b"\\", b"@", b"x41", b"\0", b"\n", b"\xff", "é".encode()])
+).map(b"".join)
 
 
 @pytest.mark.parametrize(

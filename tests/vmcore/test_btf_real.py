@@ -37,6 +37,9 @@ from sockcrash.errors import TargetError
 from sockcrash.kernel import nodebug
 from sockcrash.kernel.btf import Btf, Kind
 from sockcrash.kernel.declarations import MODULE_VARIABLES, UNNAMED, VARIABLES
+from sockcrash.kernel.registry import layout_rows
+from sockcrash.kernel.view import kernel_of
+from sockcrash.target import TargetOptions, open_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,10 +137,12 @@ def test_every_struct_of_a_row_is_the_same(pair: Pair, figures: Callable[[str], 
 
 def test_every_row_is_bound_as_by_dwarf(pair: Pair, figures: Callable[[str], None]) -> None:
     core, vmlinux = str(pair.directory / "vmcore"), str(pair.directory / "vmlinux")
-    with open_target(TargetOptions(core=core)) as bare, open_target(TargetOptions(core=core, symbols=(vmlinux,))) as dwarf:
-        rows = [list(layout_rows(target.kernel)) for target in (bare, dwarf)]
+    targets = [open_target(TargetOptions(core=core, symbols=files)) for files in ((), (vmlinux,))]
+    rows = [list(layout_rows(kernel_of(target.prog))) for target in targets]
     different = [(ours, theirs) for ours, theirs in zip(*rows, strict=True) if ours != theirs]
-    figures(f"{pair.directory.name}: {len(rows[0])} rows bound alike, rows that BTF can't bind: {different or 'none'}")
+    figures(
+        f"{pair.directory.name}: {len(rows[0])} rows bound alike, rows that BTF can't bind: {different or 'none'}"
+    )
     assert different == []
     assert len(rows[0]) > 300
 
@@ -190,6 +195,8 @@ def test_variables_have_the_type_and_address_that_dwarf_says(
         if dwarf is None or bare is None:
             missing += [name] if dwarf is not None else []
             continue
+        if len(pair.dwarf.symbols(name)) > 1:
+            continue  # static in several files: which one drgn shows is chance
         compared += 1
         spelled = [
             item.type_.type_name().replace("pg_data_t", "struct pglist_data") for item in (bare, dwarf)
@@ -228,9 +235,9 @@ def test_symbols_are_those_of_the_symbol_table(pair: Pair) -> None:
 
 
 def test_symbols_of_modules_are_those_of_their_files(pair: Pair) -> None:
-    for name in ("vsock_bind_table", "vsock_proto", "tls_sw_sendmsg", "tls_sw_recvmsg"):
+    for name in ("vsock_bind_table", "vsock_proto", "bbr_main"):
         bare, dwarf = pair.bare.symbol(name), pair.dwarf.symbol(name)
-        assert (bare.address, bare.size) == (dwarf.address, dwarf.size)
+        assert bare == dwarf
         assert pair.bare.symbol(dwarf.address + 1).name == name
 
 

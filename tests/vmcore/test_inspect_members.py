@@ -51,6 +51,9 @@ PATHS = {
 U32 = 0xFFFFFFFF
 CA_STATES = ("Open", "Disorder", "CWR", "Recovery", "Loss")
 
+# Pointers that JSON shows as addresses.
+ADDRESSES = ("listener", "child", "sk_drop_counters")
+
 
 def _left(end: int, start: int) -> int:
     """end - start of two sequence numbers, not below 0."""

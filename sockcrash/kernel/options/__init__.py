@@ -8,7 +8,6 @@ it), settings.py (sysctls), context.py (what functions of rows may look at).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -24,9 +23,11 @@ from sockcrash.kernel.options import (
     packet,
     programs,
     raw,
+    routers,
     sol_socket,
     sol_socket_facts,
     tcp,
+    timestamps,
     tls,
     vsock,
     xdp,
@@ -35,7 +36,7 @@ from sockcrash.kernel.options.row import EVERY_KIND, LEVELS, Option, field
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from sockcrash.kernel.view import Kernel
 
@@ -45,30 +46,41 @@ __all__ = (
 )  # fmt: skip
 
 _MODULES = (
-    *(sol_socket, programs, sol_socket_facts, tcp, ip, ipv6, datagram, raw),
+    *(sol_socket, timestamps, programs, sol_socket_facts, tcp, ip, ipv6, datagram, raw, routers),
     *(mptcp, tls, packet, netlink, vsock, xdp),
 )
 ROWS: tuple[Option, ...] = tuple(
-    sorted((row for module in _MODULES for row in module.ROWS), key=lambda row: (list(LEVELS).index(row.level), row.number))
+    sorted(
+        (row for module in _MODULES for row in module.ROWS),
+        key=lambda row: (list(LEVELS).index(row.level), row.number),
+    )
 )
 """Ordered by level and number; an option has several rows where kinds of socket differ."""
 
 LEVEL_ORDER = {level: number for number, level in enumerate(LEVELS)}
 _V6_ONLY = ("IPPROTO_IPV6", "IPPROTO_ICMPV6")
 _NAMED = 3
+# Members that hardly two sockets have alike.
+_LIVELY = {
+    "__sk_common.skc_cookie.counter", "rcv_nxt", "rmem_alloc", "sk_rcvbuf", "sk_sndbuf", "sk.__sk_common.skc_dport",
+    "mss_cache", "window_clamp", "write_seq",
+}  # fmt: skip
 _NOT_GIVEN = Absent(Reason.NOT_IN_KERNEL, "getsockopt of this kernel does not return it")
 
 
 @dataclass(frozen=True, slots=True)
 class BoundOption:
-    """A row on one kernel: ``inputs(values of the kind's group)`` are its fields and marks.
+    """A row on one kernel: ``inputs(values of the kind's group)`` are its fields and marks, at ``places``.
 
-    ``member`` names the first members of its value as they were bound. ``lost`` is why the kernel has none of it. ``raw``
-    is why getsockopt's bytes are not shown.
+    ``lively`` rows have members that change with every packet.
+    ``member`` names the first members of its value as they were bound. ``lost`` is why the kernel has none of it.
+    ``raw`` is why getsockopt's bytes are not shown.
     """
 
     row: Option
+    places: tuple[int, ...]
     inputs: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    lively: bool
     member: str | None
     lost: Absent | None
     raw: Absent | None
@@ -178,7 +190,8 @@ def _bind(
     if not given and not row.fields:
         lost = _NOT_GIVEN
     places = [index[names[one]] for one in (*row.fields, *row.marks)]
-    return BoundOption(row, _picker(places), _members(found), lost, raw)
+    lively = any(one.name in _LIVELY for one in (*row.fields, *row.marks))
+    return BoundOption(row, tuple(places), _picker(places), lively, _members(found), lost, raw)
 
 
 def _picker(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:

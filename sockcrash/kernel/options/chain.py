@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sockcrash.kernel.layout import Group
-from sockcrash.model import Section
-
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sockcrash.kernel.layout import Group
     from sockcrash.kernel.view import Kernel
+    from sockcrash.model import Section
 
 __all__ = ("MAX_ENTRIES", "hlist", "linked")
 
@@ -18,7 +18,7 @@ MAX_ENTRIES = 65536
 
 
 def linked(kernel: Kernel, first: int, group: Group, link: str, offset: int = 0) -> Iterator[Section]:
-    """Objects that each point to the next by member ``link``, to ``offset`` bytes inside of it. Raises drgn.FaultError."""
+    """Objects that each point to the next by ``link``, to ``offset`` bytes inside of it. Raises drgn.FaultError."""
     reader = kernel.reader(group)
     seen: set[int] = set()
     pointer = first

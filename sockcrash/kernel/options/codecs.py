@@ -4,13 +4,34 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = (
-    "BYTES", "COUNT", "HEX", "INT", "MICROSECONDS", "MILLISECONDS", "RATE", "SECONDS", "SWITCH", "U64", "UINT", "BLOB",
-    "Codec", "choice", "fixed_text", "flag_names", "flags", "items", "record", "shown", "with_text",
+    "BLOB",
+    "BYTES",
+    "COUNT",
+    "HEX",
+    "INT",
+    "MICROSECONDS",
+    "MILLISECONDS",
+    "RATE",
+    "SECONDS",
+    "SWITCH",
+    "U64",
+    "UINT",
+    "Codec",
+    "choice",
+    "fixed_text",
+    "flag_names",
+    "flags",
+    "items",
+    "record",
+    "shown",
+    "with_text",
 )  # fmt: skip
 
 

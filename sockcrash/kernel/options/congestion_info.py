@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
 from sockcrash.kernel.congestion import PRIVATE_AREA, private_reader
 from sockcrash.kernel.layout import Convert, Field, Place
 from sockcrash.kernel.options.codecs import BLOB
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.row import Option, absent, field
 from sockcrash.model import Absent, Section
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("CC_INFO",)
 

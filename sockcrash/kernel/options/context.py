@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sockcrash.kernel.clock import Clock
     from sockcrash.kernel.options.settings import Setting
     from sockcrash.kernel.view import Kernel
@@ -19,7 +20,8 @@ __all__ = ("Context",)
 class Context:
     """One socket's surroundings.
 
-    ``accepted``: it was made by a listener. ``ulp`` is the name of its upper layer protocol. ``address`` is its struct sock, 0 for rows that don't look beyond fields.
+    ``accepted``: it was made by a listener. ``ulp`` is the name of its upper layer protocol. ``address`` is its struct
+    sock, or 0 for rows that don't look beyond fields.
     """
 
     kernel: Kernel

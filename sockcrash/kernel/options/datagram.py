@@ -13,7 +13,8 @@ __all__ = ("ROWS",)
 
 # include/uapi/linux/udp.h
 _ENCAPSULATIONS = {
-    0: "none", 1: "ESPINUDP_NON_IKE", 2: "ESPINUDP", 3: "L2TPINUDP", 4: "GTP0", 5: "GTP1U", 6: "RXRPC", 7: "TIPC", 8: "OVPNINUDP",
+    0: "none", 1: "ESPINUDP_NON_IKE", 2: "ESPINUDP", 3: "L2TPINUDP", 4: "GTP0", 5: "GTP1U", 6: "RXRPC", 7: "TIPC",
+    8: "OVPNINUDP",
 }  # fmt: skip
 
 
@@ -26,7 +27,9 @@ def _flag(name: str, member: str) -> Field:
     return _udp(Place("udp_flags", bit=f"UDP_FLAGS_{name}"), Place(member), name=name)
 
 
-def _row(name: str, number: int, codec: Codec, member: Field, level: str = "IPPROTO_UDP", **more: Any) -> Option:
+def _row(
+    name: str, number: int, codec: Codec, member: Field, level: str = "IPPROTO_UDP", **more: Any
+) -> Option:
     other = "IPPROTO_UDPLITE" if level == "IPPROTO_UDP" else "IPPROTO_UDP"
     kinds = ("udp", "udplite")
     return Option(level, name, number, codec, (member,), kinds=kinds, default=0, also=(other,), **more)

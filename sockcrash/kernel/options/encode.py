@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import drgn
@@ -11,6 +10,8 @@ import drgn
 from sockcrash.kernel.layout import Spot, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("encode", "members_of")
@@ -21,7 +22,9 @@ def members_of(kernel: Kernel, ctype: str) -> dict[str, Spot]:
     memo: dict[str, dict[str, Spot]] = kernel.cache.setdefault("encoded_structs", {})
     if ctype not in memo:
         members = kernel.prog.type(ctype).members or ()
-        memo[ctype] = {member.name: resolve(kernel.prog, ctype, member.name)[1] for member in members if member.name}
+        memo[ctype] = {
+            member.name: resolve(kernel.prog, ctype, member.name)[1] for member in members if member.name
+        }
     return memo[ctype]
 
 

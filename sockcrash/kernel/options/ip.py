@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
@@ -15,14 +15,25 @@ from sockcrash.kernel.layout import Field, Place, resolve
 from sockcrash.kernel.options import settings
 from sockcrash.kernel.options.cmsgs import CMSGS, message
 from sockcrash.kernel.options.codecs import BLOB, BYTES, HEX, INT, SWITCH, Codec, choice, shown, with_text
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.memberships import ROWS4
 from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, differs, kernel, marked, unless
 from sockcrash.kernel.options.routes import mtu
 from sockcrash.kernel.options.row import INET_KINDS, SET_ONLY, Default, Option, absent, field
 from sockcrash.model import Absent
 
-__all__ = ("DISCOVER", "IN_ORDER_OF_NETWORK", "NOT_CONNECTED", "ROWS", "device_text", "inet_flag", "route_mtu", "tos_origin")
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
+
+__all__ = (
+    "DISCOVER",
+    "IN_ORDER_OF_NETWORK",
+    "NOT_CONNECTED",
+    "ROWS",
+    "device_text",
+    "inet_flag",
+    "route_mtu",
+    "tos_origin",
+)
 
 _ECN = 3  # INET_ECN_MASK
 DISCOVER = {0: "DONT", 1: "WANT", 2: "DO", 3: "PROBE", 4: "INTERFACE", 5: "OMIT"}
@@ -124,14 +135,12 @@ def _ip_options(context: Context, pointer: int, *members: Any) -> Any:
         data = bytearray(context.kernel.read(pointer + where.offset, min(optlen, 40)))
     except drgn.FaultError as error:
         return context.kernel.unreadable(error)
-    _undo(data, *members, context.kernel.byte_order)
+    _undo(data, members, context.kernel.byte_order)
     return data.hex()
 
 
-def _undo(
-    data: bytearray, faddr: int, _optlen: int, srr: int, rr: int, ts: int, rr_address: int, ts_time: int, ts_address: int,
-    order: str,
-) -> None:  # fmt: skip
+def _undo(data: bytearray, members: tuple[int, ...], order: str) -> None:
+    faddr, _optlen, srr, rr, ts, rr_address, ts_time, ts_address = members
     if srr:
         at = srr - _IP_HEADER
         length = data[at + 1] - 7
@@ -157,12 +166,16 @@ def _back(data: bytearray, at: int, *, clear: bool) -> None:
         data[start : start + 4] = bytes(4)
 
 
-def _packet_options(context: Context, pktinfo: int, ttl: int, tos: int, address: int, device: int, *last: int) -> Any:
+def _packet_options(
+    context: Context, pktinfo: int, ttl: int, tos: int, address: int, device: int, *last: int
+) -> Any:
     """What recvmsg would say of the last packet, as far as the socket remembers it."""
     order = context.kernel.byte_order
     messages = []
     if pktinfo:
-        messages.append(message("IPPROTO_IP", 8, "IP_PKTINFO", struct.pack(order + "iII", device, address, address)))
+        messages.append(
+            message("IPPROTO_IP", 8, "IP_PKTINFO", struct.pack(order + "iII", device, address, address))
+        )
     for wanted, number, name, value in ((ttl, 2, "IP_TTL", last[0]), (tos, 1, "IP_TOS", last[1])):
         if wanted:
             messages.append(message("IPPROTO_IP", number, name, struct.pack(order + "i", value)))
@@ -234,7 +247,8 @@ ROWS = (
         default=Default(lambda _context, _own, number: int(number == 255)),
     ),
     _row(
-        "IP_OPTIONS", 4, BLOB, *(_inet(path) for path in _OPTIONS), value=_ip_options, default="", lenient=True, fresh=True,
+        "IP_OPTIONS", 4, BLOB, *(_inet(path) for path in _OPTIONS), value=_ip_options, default="", lenient=True,
+        fresh=True,
         origin=unless(lambda context, *_: context.accepted, None),
     ),
     # getsockopt has it since the flag moved into inet_flags; before, it stands in net->ipv4.ra_chain only.
@@ -243,11 +257,13 @@ ROWS = (
     _switch("IP_RETOPTS", 7, _cmsg("RETOPTS", 4)),
     _switch("IP_PKTINFO", 8, _PKTINFO),
     _row(
-        "IP_PKTOPTIONS", 9, CMSGS, _PKTINFO, _TTL, _TOS, _inet("sk.__sk_common.skc_rcv_saddr"), _inet("mc_index"), _inet("mc_ttl"),
+        "IP_PKTOPTIONS", 9, CMSGS, _PKTINFO, _TTL, _TOS, _inet("sk.__sk_common.skc_rcv_saddr"), _inet("mc_index"),
+        _inet("mc_ttl"),
         _inet("rcv_tos"), value=_packet_options, origin=kernel, kinds=("tcp",),
     ),
     _row(
-        "IP_MTU_DISCOVER", 10, choice(DISCOVER), _inet("pmtudisc"), default=Default(_discover_default, settings.IP_NO_PMTU_DISC),
+        "IP_MTU_DISCOVER", 10, choice(DISCOVER), _inet("pmtudisc"), default=Default(_discover_default,
+            settings.IP_NO_PMTU_DISC),
         origin=_discover_origin,
     ),
     _switch("IP_RECVERR", 11, _bit_field("RECVERR", "recverr")),
@@ -256,7 +272,8 @@ ROWS = (
     _row("IP_MTU", 14, BYTES, _DST, value=route_mtu, origin=kernel, fresh=True),
     _switch("IP_FREEBIND", 15, _bit_field("FREEBIND", "freebind")),
     _row(
-        "IP_XFRM_POLICY", 17, shown("object", _policies_text), field("sock", "sk_policy"), default={"in": 0, "out": 0}, raw=SET_ONLY,
+        "IP_XFRM_POLICY", 17, shown("object", _policies_text), field("sock", "sk_policy"), default={"in": 0,
+            "out": 0}, raw=SET_ONLY,
         value=lambda _context, policies: {"in": int(bool(policies[0])), "out": int(bool(policies[1]))},
     ),
     _switch("IP_PASSSEC", 18, _cmsg("PASSSEC", 5)),
@@ -269,7 +286,8 @@ ROWS = (
     _switch("IP_RECVFRAGSIZE", 25, _cmsg("RECVFRAGSIZE", 8)),
     _switch("IP_RECVERR_RFC4884", 26, _bit_field("RECVERR_RFC4884", "recverr_rfc4884")),
     _row(
-        "IP_MULTICAST_IF", 32, _IN_ADDR, _inet("mc_addr"), value=_dotted, default="0.0.0.0", marks=(_inet("mc_index"),),
+        "IP_MULTICAST_IF", 32, _IN_ADDR, _inet("mc_addr"), value=_dotted, default="0.0.0.0",
+        marks=(_inet("mc_index"),),
         origin=_multicast_if_origin, text=_multicast_if_text,
     ),
     _row("IP_MULTICAST_TTL", 33, INT, _inet("mc_ttl"), default=1, origin=unless(_not_of_accepted, KERNEL)),
@@ -281,7 +299,8 @@ ROWS = (
     ),
     _row("IP_UNICAST_IF", 50, IN_ORDER_OF_NETWORK, _inet("uc_index"), default=0, text=device_text, fresh=True),
     _row(
-        "IP_LOCAL_PORT_RANGE", 51, with_text(INT, _port_range_text), _inet("local_port_range"), _inet("local_port_range.lo"),
+        "IP_LOCAL_PORT_RANGE", 51, with_text(INT, _port_range_text), _inet("local_port_range"),
+        _inet("local_port_range.lo"),
         _inet("local_port_range.hi"), value=_port_range, default=0, lenient=True,
     ),
     _row("IP_PROTOCOL", 52, INT, _NUMBER, origin=kernel),

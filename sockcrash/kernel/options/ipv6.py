@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.layout import Field, Place
 from sockcrash.kernel.options import settings
-from sockcrash.kernel.options.codecs import BLOB, BYTES, HEX, INT, SWITCH, Codec, choice, flags, record, shown
-from sockcrash.kernel.options.context import Context
+from sockcrash.kernel.options.codecs import BLOB, BYTES, HEX, INT, SWITCH, Codec, choice, flags, shown
 from sockcrash.kernel.options.ip import (
     DISCOVER,
     IN_ORDER_OF_NETWORK,
@@ -28,6 +27,9 @@ from sockcrash.kernel.options.origins import KERNEL, SET, captured, kernel, mark
 from sockcrash.kernel.options.routes import hop_limit
 from sockcrash.kernel.options.row import INET_KINDS, SET_ONLY, Default, Option, absent, field, no_trace
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS",)
 
@@ -64,7 +66,7 @@ def _address_form(_context: Context, family: int, state: int) -> Any:
     return family if state == 1 else absent("ENOTCONN: not connected")
 
 
-def _hops(context: Context, own: int, dst: int) -> Any:
+def _hops(context: Context, dst: int, own: int) -> Any:
     if own >= 0:
         return own
     try:
@@ -77,7 +79,7 @@ def _hops(context: Context, own: int, dst: int) -> Any:
 _HOPS_DEFAULT = Default(lambda context, *_: context.setting(settings.HOP_LIMIT), settings.HOP_LIMIT)
 
 
-def _hops_origin(_context: Context, value: int, default: int, own: int, _dst: int) -> str | None:
+def _hops_origin(_context: Context, value: int, default: int, _dst: int, own: int) -> str | None:
     """Unset, it is the route's or the device's where there is a route."""
     if own >= 0:
         return SET
@@ -116,7 +118,9 @@ def _sticky(context: Context, pointer: Any) -> Any:
 
 
 def _header(name: str, number: int, member: str) -> Option:
-    return _row(name, number, BLOB, _np(f"opt->{member}"), value=_sticky, default="", lenient=True, fresh=True)
+    return _row(
+        name, number, BLOB, _np(f"opt->{member}"), value=_sticky, default="", lenient=True, fresh=True
+    )
 
 
 def _path_mtu(context: Context, dst: int) -> Any:
@@ -134,7 +138,11 @@ def _pktinfo(_context: Context, address: bytes, ifindex: int) -> dict[str, Any]:
 
 
 def _pktinfo_text(value: dict[str, Any]) -> str:
-    return f"{value['address']} device {value['ifindex']}" if any((value["ifindex"], value["address"] != "::")) else "none"
+    return (
+        f"{value['address']} device {value['ifindex']}"
+        if any((value["ifindex"], value["address"] != "::"))
+        else "none"
+    )
 
 
 def _mtu_text(_context: Context, value: int, _dst: int, asked: int) -> str:
@@ -151,7 +159,8 @@ _NO_INPUT = "the caller must say which label"
 
 ROWS = (
     _row(
-        "IPV6_ADDRFORM", 1, choice(uapi.FAMILIES), field("sock", "__sk_common.skc_family"), field("sock", "__sk_common.skc_state"),
+        "IPV6_ADDRFORM", 1, choice(uapi.FAMILIES), field("sock", "__sk_common.skc_family"), field("sock",
+            "__sk_common.skc_state"),
         value=_address_form, origin=kernel, kinds=_CONNECTABLE,
     ),
     _receive("IPV6_2292PKTINFO", 2, "rxoinfo"),
@@ -162,22 +171,27 @@ ROWS = (
     _receive("IPV6_2292HOPLIMIT", 8, "rxohlim"),
     _receive("IPV6_FLOWINFO", 11, "rxflow"),
     _row(
-        "IPV6_UNICAST_HOPS", 16, INT, _np("hop_limit"), _DST, value=_hops, default=_HOPS_DEFAULT, origin=_hops_origin, fresh=True
+        "IPV6_UNICAST_HOPS", 16, INT, _DST, _np("hop_limit"), value=_hops, default=_HOPS_DEFAULT,
+        origin=_hops_origin, fresh=True
     ),
     _row(
-        "IPV6_MULTICAST_IF", 17, INT, _np("mcast_oif"), default=0, origin=unless(_accepted, KERNEL), text=device_text, fresh=True
+        "IPV6_MULTICAST_IF", 17, INT, _np("mcast_oif"), default=0, origin=unless(_accepted, KERNEL),
+        text=device_text, fresh=True
     ),
     _row(
-        "IPV6_MULTICAST_HOPS", 18, INT, _np("mcast_hops"), _DST, value=_hops, default=1, origin=unless(_accepted, KERNEL),
+        "IPV6_MULTICAST_HOPS", 18, INT, _DST, _np("mcast_hops"), value=_hops, default=1, origin=unless(_accepted,
+            KERNEL),
         fresh=True,
     ),
     _switch("IPV6_MULTICAST_LOOP", 19, _np_flag("MC6_LOOP", "mc_loop"), default=1),
     *ROWS6,
     # getsockopt has it since the flag moved into inet_flags; before, it stands in ip6_ra_chain only.
-    _switch("IPV6_ROUTER_ALERT", 22, field("inet_sock", Place("inet_flags", bit="INET_FLAGS_RTALERT"), name="RTALERT")),
+    _switch("IPV6_ROUTER_ALERT", 22, field("inet_sock", Place("inet_flags", bit="INET_FLAGS_RTALERT"),
+        name="RTALERT")),
     _row("IPV6_MTU_DISCOVER", 23, choice(DISCOVER), _np("pmtudisc"), default=1),
     _row(
-        "IPV6_MTU", 24, BYTES, _DST, value=route_mtu, marks=(_np("frag_size"),), text=_mtu_text, origin=kernel, fresh=True
+        "IPV6_MTU", 24, BYTES, _DST, value=route_mtu, marks=(_np("frag_size"),), text=_mtu_text, origin=kernel,
+        fresh=True
     ),
     _switch("IPV6_RECVERR", 25, _np_flag("RECVERR6", "recverr")),
     _row(
@@ -191,7 +205,8 @@ ROWS = (
     _switch("IPV6_FLOWINFO_SEND", 33, _np_flag("SNDFLOW", "sndflow")),
     _receive("IPV6_RECVPKTINFO", 49, "rxinfo"),
     _row(
-        "IPV6_PKTINFO", 50, shown("object", _pktinfo_text), _np("sticky_pktinfo.ipi6_addr"), _np("sticky_pktinfo.ipi6_ifindex"),
+        "IPV6_PKTINFO", 50, shown("object", _pktinfo_text), _np("sticky_pktinfo.ipi6_addr"),
+        _np("sticky_pktinfo.ipi6_ifindex"),
         value=_pktinfo, default={"address": "::", "ifindex": 0}, raw=SET_ONLY,
     ),
     _receive("IPV6_RECVHOPLIMIT", 51, "rxhlim"),
@@ -204,14 +219,16 @@ ROWS = (
     _header("IPV6_DSTOPTS", 59, "dst1opt"),
     _receive("IPV6_RECVPATHMTU", 60, "rxpmtu"),
     _row(
-        "IPV6_PATHMTU", 61, Codec("object", _pack_path_mtu, lambda value: BYTES.text(value["mtu"])), _DST, value=_path_mtu,
+        "IPV6_PATHMTU", 61, Codec("object", _pack_path_mtu, lambda value: BYTES.text(value["mtu"])), _DST,
+        value=_path_mtu,
         origin=kernel, fresh=True,
     ),
     _switch("IPV6_DONTFRAG", 62, _np_flag("DONTFRAG", "dontfrag")),
     _receive("IPV6_RECVTCLASS", 66, "rxtclass"),
     _row("IPV6_TCLASS", 67, HEX, _np("tclass"), default=0, origin=tos_origin),
     _row(
-        "IPV6_AUTOFLOWLABEL", 70, SWITCH, _np_flag("AUTOFLOWLABEL_SET", "autoflowlabel_set"), _np_flag("AUTOFLOWLABEL", "autoflowlabel"),
+        "IPV6_AUTOFLOWLABEL", 70, SWITCH, _np_flag("AUTOFLOWLABEL_SET", "autoflowlabel_set"),
+        _np_flag("AUTOFLOWLABEL", "autoflowlabel"),
         value=_auto_label, default=Default(_auto_label_default, settings.AUTO_FLOWLABELS), origin=marked(0),
     ),
     _row(

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""IPV6_2292PKTOPTIONS: what recvmsg would say of a TCP socket's last packet (do_ipv6_getsockopt, ip6_datagram_recv_ctl)."""
+"""IPV6_2292PKTOPTIONS: what recvmsg would say of the last packet of a TCP socket (do_ipv6_getsockopt)."""
 
 from __future__ import annotations
 
 import ipaddress
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
@@ -13,19 +13,28 @@ from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.options.cmsgs import CMSGS, message
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.row import Option, absent, field
-from sockcrash.model import Section
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
+    from sockcrash.model import Section
 
 __all__ = ("PACKET_OPTIONS",)
 
-_SKB = Group("pktoptions", tuple(row(name, "struct sk_buff") for name in ("head", "network_header", "transport_header", "cb")))
-_PARM = Group("inet6_skb_parm", tuple(row(name, "struct inet6_skb_parm") for name in ("iif", "lastopt", "flags", "frag_max_size")))
+_SKB = Group(
+    "pktoptions",
+    tuple(row(name, "struct sk_buff") for name in ("head", "network_header", "transport_header", "cb")),
+)
+_PARM = Group(
+    "inet6_skb_parm",
+    tuple(row(name, "struct inet6_skb_parm") for name in ("iif", "lastopt", "flags", "frag_max_size")),
+)
 _HOPBYHOP = 32  # IP6SKB_HOPBYHOP
 _FLOWINFO = 0x0FFFFFFF
 _BITS = (
-    "rxinfo", "rxhlim", "rxtclass", "rxflow", "rxoinfo", "rxohlim", "rxorigdstaddr", "recvfragsize", "hopopts", "dstopts",
+    "rxinfo", "rxhlim", "rxtclass", "rxflow", "rxoinfo", "rxohlim", "rxorigdstaddr", "recvfragsize", "hopopts",
+    "dstopts",
     "srcrt", "ohopopts", "odstopts", "osrcrt",
 )  # fmt: skip
 _REMEMBERED = (
@@ -48,11 +57,22 @@ def _value(context: Context, skb: int, peer: bytes, *members: Any) -> Any:
 
 
 def _remembered(
-    context: Context, bits: dict[str, int], peer: bytes, device: int, hops: int, flow: int, sticky_device: int, sticky: bytes
+    context: Context,
+    bits: dict[str, int],
+    peer: bytes,
+    device: int,
+    hops: int,
+    flow: int,
+    sticky_device: int,
+    sticky: bytes,
 ) -> list[dict[str, Any]]:
     """Without a packet: facts of the SYN in an accepted socket, the sticky options otherwise."""
     order = context.kernel.byte_order
-    info = (peer + struct.pack(order + "I", device)) if device else (sticky + struct.pack(order + "I", sticky_device))
+    info = (
+        (peer + struct.pack(order + "I", device))
+        if device
+        else (sticky + struct.pack(order + "I", sticky_device))
+    )
     flow_bytes = struct.pack(order + "I", flow)
     answers = (
         ("rxinfo", 50, "IPV6_PKTINFO", info),
@@ -82,14 +102,18 @@ def _of_packet(context: Context, bits: dict[str, int], skb: int) -> Any:
     return _answers(context, bits, parm, header, ports)
 
 
-def _answers(context: Context, bits: dict[str, int], parm: Section, header: bytes, ports: bytes) -> list[dict[str, Any]]:
+def _answers(
+    context: Context, bits: dict[str, int], parm: Section, header: bytes, ports: bytes
+) -> list[dict[str, Any]]:
     order = context.kernel.byte_order
     to = header[24:40]
     info = to + struct.pack(order + "I", parm["iif"])
     hops = struct.pack(order + "i", header[7])
     flow = (int.from_bytes(header[:4], "big") & _FLOWINFO).to_bytes(4, "big")
     scope = parm["iif"] if ipaddress.IPv6Address(to).is_link_local else 0
-    original = struct.pack(order + "H", uapi.AF_INET6) + ports[2:4] + bytes(4) + to + struct.pack(order + "I", scope)
+    original = (
+        struct.pack(order + "H", uapi.AF_INET6) + ports[2:4] + bytes(4) + to + struct.pack(order + "I", scope)
+    )
     answers = (
         ("rxinfo", 50, "IPV6_PKTINFO", info),
         ("rxhlim", 52, "IPV6_HOPLIMIT", hops),
@@ -98,7 +122,8 @@ def _answers(context: Context, bits: dict[str, int], parm: Section, header: byte
         ("rxoinfo", 2, "IPV6_2292PKTINFO", info),
         ("rxohlim", 8, "IPV6_2292HOPLIMIT", hops),
         ("rxorigdstaddr", 74, "IPV6_ORIGDSTADDR", original),
-        ("recvfragsize", 77, "IPV6_RECVFRAGSIZE", struct.pack(order + "i", parm["frag_max_size"]) if parm["frag_max_size"] else b""),
+        ("recvfragsize", 77, "IPV6_RECVFRAGSIZE", struct.pack(order + "i",
+            parm["frag_max_size"]) if parm["frag_max_size"] else b""),
     )  # fmt: skip
     return [_message(number, name, data) for bit, number, name, data in answers if bits[bit] and data]
 

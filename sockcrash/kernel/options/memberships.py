@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
@@ -12,10 +12,12 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, resolve
 from sockcrash.kernel.options.chain import linked
 from sockcrash.kernel.options.codecs import INT, shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.row import INET_KINDS, SET_ONLY, Option, field, no_trace
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS4", "ROWS6")
 
@@ -27,7 +29,8 @@ _FOUR = Group(
         row(name, "struct ip_mc_socklist", path)
         for name, path in (
             ("next", "next_rcu"), ("group", "multi.imr_multiaddr.s_addr"), ("address", "multi.imr_address.s_addr"),
-            ("ifindex", "multi.imr_ifindex"), ("mode", "sfmode"), ("sources", "sflist"), ("count", "sflist->sl_count"),
+            ("ifindex", "multi.imr_ifindex"), ("mode", "sfmode"), ("sources", "sflist"), ("count",
+                "sflist->sl_count"),
         )
     ),
 )  # fmt: skip
@@ -115,7 +118,8 @@ def _one_text(one: dict[str, Any]) -> str:
 
 def _joined(level: str, name: str, number: int, member: Field, value: Any, **more: Any) -> Option:
     return Option(
-        level, name, number, shown("list", _text), (member,), value, default=[], raw=SET_ONLY, lenient=True, fresh=True,
+        level, name, number, shown("list", _text), (member,), value, default=[], raw=SET_ONLY, lenient=True,
+        fresh=True,
         kinds=INET_KINDS, **more,
     )  # fmt: skip
 
@@ -132,10 +136,18 @@ ROWS4 = (
 )
 ROWS6 = (
     _joined(
-        "IPPROTO_IPV6", "IPV6_ADD_MEMBERSHIP", 20, field("inet_sock", "pinet6->ipv6_mc_list"), _list_of(_SIX, _entry6)
+        "IPPROTO_IPV6",
+        "IPV6_ADD_MEMBERSHIP",
+        20,
+        field("inet_sock", "pinet6->ipv6_mc_list"),
+        _list_of(_SIX, _entry6),
     ),
     _joined(
-        "IPPROTO_IPV6", "IPV6_JOIN_ANYCAST", 27, field("inet_sock", "pinet6->ipv6_ac_list"), _list_of(_ANYCAST, _anycast)
+        "IPPROTO_IPV6",
+        "IPV6_JOIN_ANYCAST",
+        27,
+        field("inet_sock", "pinet6->ipv6_ac_list"),
+        _list_of(_ANYCAST, _anycast),
     ),
     _needs_group("IPPROTO_IPV6", "MCAST_MSFILTER", 48),
 )

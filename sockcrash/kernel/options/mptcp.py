@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sockcrash.kernel.layout import Field
 from sockcrash.kernel.options import ip, ipv6, settings
 from sockcrash.kernel.options.codecs import BYTES, COUNT, INT, SECONDS, SWITCH, Codec
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.mptcp_info import MPTCP_INFO
 from sockcrash.kernel.options.origins import kernel, marked
 from sockcrash.kernel.options.row import Default, Option, field, no_trace
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.layout import Field
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("FIRST", "OF_FIRST_SUBFLOW", "ROWS")
 
@@ -54,7 +56,9 @@ def _or_setting(setting: settings.Setting, *, jiffies: bool) -> dict[str, Any]:
 def _taken(rows: tuple[Option, ...], names: dict[str, tuple[Field, ...]]) -> tuple[Option, ...]:
     """Rows of the same members in the MPTCP socket itself."""
     return tuple(
-        dataclasses.replace(row, kinds=_KIND, given=(*row.given, *names[row.name])) for row in rows if row.name in names
+        dataclasses.replace(row, kinds=_KIND, given=(*row.given, *names[row.name]))
+        for row in rows
+        if row.name in names
     )
 
 

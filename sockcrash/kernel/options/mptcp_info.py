@@ -13,13 +13,13 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, Place
 from sockcrash.kernel.mptcp import fell_back
 from sockcrash.kernel.options.codecs import shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.encode import encode, members_of
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.row import Option, field
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("MPTCP_INFO",)
@@ -27,14 +27,16 @@ __all__ = ("MPTCP_INFO",)
 _U32 = 0xFFFFFFFF
 _COUNTS = ("pm.extra_subflows", "pm.add_addr_signaled", "pm.add_addr_accepted", "pm.local_addr_used")
 _MEMBERS = (
-    *_COUNTS, "pm.pm_type", "flags", "can_ack", "csum_enabled", "token", "write_seq", "snd_una", "ack_seq", "bytes_sent",
-    "bytes_received", "bytes_retrans", "bytes_acked", "last_data_sent", "last_data_recv", "last_ack_recv", "notsent_lowat",
+    *_COUNTS, "pm.pm_type", "flags", "can_ack", "csum_enabled", "token", "write_seq", "snd_una", "ack_seq",
+    "bytes_sent",
+    "bytes_received", "bytes_retrans", "bytes_acked", "last_data_sent", "last_data_recv", "last_ack_recv",
+    "notsent_lowat",
 )  # fmt: skip
 _PLACES = {
     "pm.extra_subflows": (Place("pm.extra_subflows"), Place("pm.subflows")),
     "snd_una": (Place("snd_una"), Place("snd_una.counter")),
 }
-_NAMES = (*_MEMBERS, "icsk_retransmits", "state", "first_state")
+_NAMES = ("state", *_MEMBERS, "icsk_retransmits", "first_state")
 _N = "struct pm_nl_pernet"
 # The path manager's limits, by their names in struct mptcp_info; 7.2 renamed and added some.
 _LIMITS = Group(
@@ -55,7 +57,9 @@ _WITH_SUBFLOW = (1, 2, 3, uapi.LISTEN)  # ESTABLISHED, SYN_SENT, SYN_RECV, LISTE
 
 def _limits(kernel_: Kernel, net: int) -> dict[str, int]:
     """pm_nl_get_pernet(): ``net_generic(net, pm_nl_pernet_id)``. Raises drgn.FaultError and LookupError."""
-    (number,) = struct.unpack(kernel_.byte_order + "I", kernel_.read(kernel_.prog.symbol("pm_nl_pernet_id").address, 4))
+    (number,) = struct.unpack(
+        kernel_.byte_order + "I", kernel_.read(kernel_.prog.symbol("pm_nl_pernet_id").address, 4)
+    )
     (section,) = kernel_.reader(_GENERIC).sections(net)
     (pernet,) = struct.unpack(kernel_.byte_order + "Q", kernel_.read(section["gen"] + 8 * number, 8))
     (limits,) = kernel_.reader(_LIMITS).sections(pernet)
@@ -71,7 +75,10 @@ def _value(context: Context, *members: Any) -> Any:
     except LookupError as error:
         return Absent(Reason.NO_TYPE_INFO, f"the path manager's limits: {error}")
     known = members_of(context.kernel, "struct mptcp_info")
-    lost = next((value for name, value in info.items() if isinstance(value, Absent) and f"mptcpi_{name}" in known), None)
+    lost = next(
+        (value for name, value in info.items() if isinstance(value, Absent) and f"mptcpi_{name}" in known),
+        None,
+    )
     if lost is not None:
         return lost
     return {name: value for name, value in info.items() if f"mptcpi_{name}" in known}
@@ -97,7 +104,9 @@ def _info(context: Context, have: dict[str, Any]) -> dict[str, Any]:
         retransmits=have["icsk_retransmits"],
         subflows_total=info["subflows"] + (have["first_state"] in _WITH_SUBFLOW),
     )
-    info.update((name, have[name]) for name in ("bytes_sent", "bytes_received", "bytes_retrans", "bytes_acked"))
+    info.update(
+        (name, have[name]) for name in ("bytes_sent", "bytes_received", "bytes_retrans", "bytes_acked")
+    )
     for name in ("last_data_sent", "last_data_recv", "last_ack_recv"):
         stamp = have[name]
         info[name] = (clock.jiffies - stamp & _U32) * 1000 // clock.hz if isinstance(stamp, int) else stamp
@@ -115,9 +124,9 @@ def _field(name: str) -> Field:
 MPTCP_INFO = Option(
     "SOL_MPTCP", "MPTCP_INFO", 1, shown("object", _text),
     (
+        field("sock", "__sk_common.skc_state"),
         *(_field(name) for name in _MEMBERS),
         field("inet_connection_sock", "icsk_retransmits"),
-        field("sock", "__sk_common.skc_state"),
         field("mptcp_sock", "first->__sk_common.skc_state"),
     ),
     _value, origin=kernel, kinds=("mptcp",), lenient=True, fresh=True,

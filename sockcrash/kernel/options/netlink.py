@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
 from sockcrash.kernel.layout import Field, Place
 from sockcrash.kernel.options.codecs import SWITCH, shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.row import Option, field
 from sockcrash.model import Absent
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS",)
 
@@ -23,7 +25,7 @@ def _netlink(*paths: str | Place, name: str = "") -> Field:
 
 
 def _switch(name: str, number: int, bit: int, **more: Any) -> Option:
-    """A bit of nlk->flags: NETLINK_F_*, masks in a u32 before v6.6 and bit numbers in an unsigned long since, are alike."""
+    """A bit of nlk->flags: NETLINK_F_*, masks before v6.6 and numbers of bits since, with the same meaning."""
     member = _netlink(Place("flags", bit=bit), name=name)
     return Option("SOL_NETLINK", name, number, SWITCH, (member,), default=0, kinds=("netlink",), **more)
 
@@ -49,7 +51,9 @@ def _groups(context: Context, pointer: int, count: int) -> Any:
         return raw
     order = "little" if context.kernel.byte_order == "<" else "big"
     words = (int.from_bytes(raw[at : at + 4], order) for at in range(0, len(raw), 4))  # type: ignore[arg-type]
-    return [number * 32 + bit + 1 for number, word in enumerate(words) for bit in range(32) if word >> bit & 1]
+    return [
+        number * 32 + bit + 1 for number, word in enumerate(words) for bit in range(32) if word >> bit & 1
+    ]
 
 
 def _raw(context: Context, _value: list[int], pointer: int, count: int) -> bytes:

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sockcrash.kernel.options.context import Context
 
-__all__ = ("DEFAULT", "KERNEL", "SET", "Origin", "captured", "differs", "kernel", "marked", "unless", "unsure")
+__all__ = (
+    "DEFAULT",
+    "KERNEL",
+    "SET",
+    "Origin",
+    "captured",
+    "differs",
+    "kernel",
+    "marked",
+    "unless",
+    "unsure",
+)
 
 SET, DEFAULT, KERNEL = "set", "default", "kernel"
 
@@ -42,7 +53,7 @@ def unsure(_context: Context, value: Any, default: Any, *_inputs: Any) -> str | 
 
 
 def marked(mark: int, *, otherwise: str | None = KERNEL, holds: Callable[[Any], bool] = bool) -> Origin:
-    """Input number ``mark`` tells whether it was written; without the mark a value off the default is ``otherwise``'s."""
+    """Input number ``mark`` tells whether it was written; if not, a value off the default is ``otherwise``'s."""
 
     def rule(_context: Context, value: Any, default: Any, *inputs: Any) -> str | None:
         if holds(inputs[mark]):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
@@ -11,11 +11,13 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, Place
 from sockcrash.kernel.options.chain import linked
 from sockcrash.kernel.options.codecs import BYTES, INT, SWITCH, Codec, choice, flag_names, record, shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.programs import program_text, program_value
 from sockcrash.kernel.options.row import SET_ONLY, Option, absent, field, no_trace
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS",)
 
@@ -39,7 +41,8 @@ def _switch(name: str, number: int, member: Field, **more: Any) -> Option:
 # PACKET_ADD_MEMBERSHIP
 _TYPES = {0: "multicast", 1: "promiscuous", 2: "allmulti", 3: "unicast"}
 _MCLIST = Group(
-    "packet_mclist", tuple(row(name, "struct packet_mclist") for name in ("next", "ifindex", "count", "type", "alen", "addr"))
+    "packet_mclist",
+    tuple(row(name, "struct packet_mclist") for name in ("next", "ifindex", "count", "type", "alen", "addr")),
 )
 
 
@@ -80,7 +83,9 @@ def _ring_text(value: dict[str, int]) -> str:
 
 def _ring_row(name: str, number: int, member: str) -> Option:
     fields = (_packet(f"{member}.{part}") for part in _RING)
-    return _row(name, number, shown("object", _ring_text), *fields, value=_ring, default=_NO_RING, raw=SET_ONLY)
+    return _row(
+        name, number, shown("object", _ring_text), *fields, value=_ring, default=_NO_RING, raw=SET_ONLY
+    )
 
 
 # PACKET_FANOUT: id, type << 16, flags << 24
@@ -146,7 +151,9 @@ def _bypass(context: Context, flag: Any, function: Any) -> Any:
 
 
 _VNET_HDR = (
-    _packet("vnet_hdr_sz", Place("flags", bit="PACKET_SOCK_HAS_VNET_HDR"), Place("has_vnet_hdr"), name="vnet_hdr"),
+    _packet(
+        "vnet_hdr_sz", Place("flags", bit="PACKET_SOCK_HAS_VNET_HDR"), Place("has_vnet_hdr"), name="vnet_hdr"
+    ),
 )
 _DROPS = (
     _packet("tp_version"), _packet("stats.stats1.tp_packets"), _packet("stats.stats3.tp_freeze_q_cnt"),
@@ -155,27 +162,32 @@ _DROPS = (
 
 ROWS = (
     _row(
-        "PACKET_ADD_MEMBERSHIP", 1, shown("list", _memberships_text), _packet("mclist"), value=_memberships, default=[],
+        "PACKET_ADD_MEMBERSHIP", 1, shown("list", _memberships_text), _packet("mclist"), value=_memberships,
+        default=[],
         raw=SET_ONLY, fresh=True,
     ),
     _ring_row("PACKET_RX_RING", 5, "rx_ring"),
     # The call sets the counters back.
-    _row("PACKET_STATISTICS", 6, Codec("object", _pack_statistics, _pairs), *_DROPS, value=_statistics, origin=kernel),
+    _row("PACKET_STATISTICS", 6, Codec("object", _pack_statistics, _pairs), *_DROPS, value=_statistics,
+        origin=kernel),
     # getsockopt has it since about v6.6, as vnet_hdr_sz.
     _row("PACKET_COPY_THRESH", 7, BYTES, _packet("copy_thresh"), default=0, given=(_packet("vnet_hdr_sz"),)),
     _switch("PACKET_AUXDATA", 8, _flag("AUXDATA", Place("auxdata"))),
     _switch("PACKET_ORIGDEV", 9, _flag("ORIGDEV", Place("origdev"))),
-    _row("PACKET_VERSION", 10, choice({0: "TPACKET_V1", 1: "TPACKET_V2", 2: "TPACKET_V3"}), _packet("tp_version"), default=0),
+    _row("PACKET_VERSION", 10, choice({0: "TPACKET_V1", 1: "TPACKET_V2", 2: "TPACKET_V3"}), _packet("tp_version"),
+        default=0),
     _row("PACKET_HDRLEN", 11, INT, value=no_trace("the caller must say of which version"), origin=kernel),
     _row("PACKET_RESERVE", 12, BYTES, _packet("tp_reserve"), default=0),
     _ring_row("PACKET_TX_RING", 13, "tx_ring"),
     _switch("PACKET_LOSS", 14, _flag("TP_LOSS", Place("tp_loss"))),
     _row("PACKET_VNET_HDR", 15, SWITCH, *_VNET_HDR, value=lambda _context, size: int(bool(size)), default=0),
     _row("PACKET_TIMESTAMP", 17, INT, _packet("tp_tstamp"), default=0),
-    _row("PACKET_FANOUT", 18, Codec("integer", INT.pack, _fanout_text), *_FANOUT, value=_fanout, default=0, lenient=True),
+    _row("PACKET_FANOUT", 18, Codec("integer", INT.pack, _fanout_text), *_FANOUT, value=_fanout, default=0,
+        lenient=True),
     _switch("PACKET_TX_HAS_OFF", 19, _flag("TX_HAS_OFF", Place("tp_tx_has_off"))),
     _row(
-        "PACKET_QDISC_BYPASS", 20, SWITCH, _flag("QDISC_BYPASS"), _packet("xmit"), value=_bypass, default=0, lenient=True,
+        "PACKET_QDISC_BYPASS", 20, SWITCH, _flag("QDISC_BYPASS"), _packet("xmit"), value=_bypass, default=0,
+        lenient=True,
     ),
     _row(
         "PACKET_ROLLOVER_STATS", 21, record("QQQ", _ROLLOVER, _pairs),

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import drgn
 
 from sockcrash.kernel.fields import row
-from sockcrash.kernel.layout import Group, Place
+from sockcrash.kernel.layout import Group
 from sockcrash.kernel.options.codecs import items, shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.row import SET_ONLY, Option, absent, field
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("ROWS", "program_text", "program_value")
@@ -66,7 +66,10 @@ def _read(kernel: Kernel, address: int) -> _Program:
         raw = kernel.read(section["filter"], length * 8)
         instructions = [list(code) for code in struct.iter_unpack(kernel.byte_order + "HBBI", raw)]
     return _Program(
-        section["type"], number if isinstance(number, int) else 0, name if isinstance(name, str) else "", instructions
+        section["type"],
+        number if isinstance(number, int) else 0,
+        name if isinstance(name, str) else "",
+        instructions,
     )
 
 
@@ -123,7 +126,16 @@ def _instructions(value: list[Any]) -> str:
 
 def _set_only(name: str, number: int, member: Any, classic: bool) -> Option:
     return Option(
-        "SOL_SOCKET", name, number, _CODEC, (member,), _attached(classic), default=_NONE, raw=SET_ONLY, lenient=True, fresh=True
+        "SOL_SOCKET",
+        name,
+        number,
+        _CODEC,
+        (member,),
+        _attached(classic),
+        default=_NONE,
+        raw=SET_ONLY,
+        lenient=True,
+        fresh=True,
     )
 
 

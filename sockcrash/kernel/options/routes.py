@@ -64,7 +64,9 @@ def mtu(context: Context, dst: int) -> int | Absent | None:
     (route,) = kernel.reader(_DST).sections(dst)
     if isinstance(route["xfrm"], int) and route["xfrm"]:
         return None
-    value = _mtu4(context, dst, route) if route["family"] == uapi.AF_INET else _mtu6(kernel, route)
+    value: int | Absent = (
+        _mtu4(context, dst, route) if route["family"] == uapi.AF_INET else _mtu6(kernel, route)
+    )
     if isinstance(value, Absent) or isinstance(route["tunnel_flags"], Absent):
         return value
     headroom = int(route["tunnel_headroom"])
@@ -80,7 +82,7 @@ def _mtu4(context: Context, dst: int, route: Section) -> int | Absent:
     configured = _metric(context.kernel, route, RTAX_MTU)
     if configured:
         return min(configured, _IP_MAX_MTU)
-    size = route["device_mtu"]
+    size: int | Absent = route["device_mtu"]
     if isinstance(size, Absent):
         return size
     locked = table["rt_mtu_locked"] or _metric(context.kernel, route, RTAX_LOCK) >> RTAX_MTU & 1

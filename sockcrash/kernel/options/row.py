@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel.layout import Field, Place
-from sockcrash.kernel.options.codecs import Codec
 from sockcrash.kernel.options.origins import Origin, differs
-from sockcrash.kernel.options.settings import Setting
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockcrash.kernel.options.codecs import Codec
+    from sockcrash.kernel.options.settings import Setting
 
 __all__ = (
     "EVERY_KIND",
@@ -53,10 +56,11 @@ class Option:
     ``marks`` are further members that only ``default``, ``origin`` and ``text`` look at; those get fields and marks.
     A field that is absent makes the value absent, unless the row is ``lenient``. ``default`` is a plain value or a
     Default; None stands for facts, which have none. ``kinds`` and ``families`` say which sockets have the option;
-    ``text(context, value, *inputs)`` and ``bytes_of(context, value, *inputs)`` stand for the codec's where those aren't enough.
+    ``text(context, value, *inputs)`` and ``bytes_of(context, value,
+        *inputs)`` stand for the codec's where those aren't enough.
     ``also`` names other levels at which the kernel answers it alike. getsockopt(2) gives it in kernels that have all
-    of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the clock or at memory
-    beyond their fields, so that equal fields don't mean equal values. ``carried`` is the index of the field by which
+    of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the clock, or at what their
+    first field points to, so that equal fields don't mean equal values unless the first is 0. ``carried`` is the index of the field by which
     an accepted socket is compared with its listener, where that is not the value; what accept(2) does not take over
     from the listener is not ``inherited``.
     """

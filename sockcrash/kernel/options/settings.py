@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from sockcrash.kernel.layout import Convert, Field, Group, Place
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("NAMESPACE_SETTINGS", "Setting", "read_settings")
@@ -64,7 +65,9 @@ _ALL = tuple(value for value in globals().values() if isinstance(value, Setting)
 def _field(setting: Setting) -> Field:
     if setting.by:
         path = (Place(setting.path),)
-        return Field(f"{setting.name} raw", "struct net", path, (Convert(setting.name, setting.by),), shared=True)
+        return Field(
+            f"{setting.name} raw", "struct net", path, (Convert(setting.name, setting.by),), shared=True
+        )
     return Field(setting.name, "struct net", (Place(setting.path),), shared=True)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.devices import device_name
@@ -23,11 +23,13 @@ from sockcrash.kernel.options.codecs import (
     record,
     with_text,
 )
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, captured, differs, marked, unless
 from sockcrash.kernel.options.row import EVERY_KIND, INET_KINDS, SET_ONLY, Default, Option, absent, bit, field
 from sockcrash.kernel.options.timeouts import INFINITE, TIMEVAL, timeval, timeval_text
 from sockcrash.model import Absent
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS",)
 
@@ -83,7 +85,9 @@ def _asked_for(lock: int, minimum: int, limit: settings.Setting, source: setting
 def _buffer_origin(lock: int, otherwise: str | None) -> Any:
     """The lock is a mark of setting the size; where there is SO_BUF_LOCK (v5.15), not if the size is the default."""
 
-    def rule(_context: Context, value: int, default: int, _member: int, locks: int, reserved: Any) -> str | None:
+    def rule(
+        _context: Context, value: int, default: int, _member: int, locks: int, reserved: Any
+    ) -> str | None:
         if locks & lock:
             return SET if value != default or isinstance(reserved, Absent) else None
         return DEFAULT if value == default else otherwise
@@ -94,7 +98,9 @@ def _buffer_origin(lock: int, otherwise: str | None) -> Any:
 def _buffer(name: str, number: int, member: str, lock: int, minimum: int) -> tuple[Option, ...]:
     send = number == 7
     limit = settings.WMEM_MAX if send else settings.RMEM_MAX
-    tcp, others = (settings.TCP_WMEM, settings.WMEM_DEFAULT) if send else (settings.TCP_RMEM, settings.RMEM_DEFAULT)
+    tcp, others = (
+        (settings.TCP_WMEM, settings.WMEM_DEFAULT) if send else (settings.TCP_RMEM, settings.RMEM_DEFAULT)
+    )
     return tuple(
         _row(
             name, number, BYTES, _sock(member), marks=(_LOCKS, _RESERVED), kinds=kinds,
@@ -124,41 +130,6 @@ def _timeout(name: str, number: int, member: str) -> Option:
     )  # fmt: skip
 
 
-# Time stamps: four options share SOCK_RCVTSTAMP, SOCK_RCVTSTAMPNS and SOCK_TSTAMP_NEW.
-_STAMP, _STAMP_NS, _STAMP_NEW = _flag("SOCK_RCVTSTAMP"), _flag("SOCK_RCVTSTAMPNS"), _flag("SOCK_TSTAMP_NEW")
-_TIMESTAMPING = {
-    1 << number: f"SOF_TIMESTAMPING_{name}"
-    for number, name in enumerate(
-        (
-            "TX_HARDWARE", "TX_SOFTWARE", "RX_HARDWARE", "RX_SOFTWARE", "SOFTWARE", "SYS_HARDWARE", "RAW_HARDWARE",
-            "OPT_ID", "TX_SCHED", "TX_ACK", "OPT_CMSG", "OPT_TSONLY", "OPT_STATS", "OPT_PKTINFO", "OPT_TX_SWHW",
-            "BIND_PHC", "OPT_ID_TCP", "OPT_RX_FILTER", "TX_COMPLETION",
-        )
-    )
-}  # fmt: skip
-_PHC = _sock("sk_bind_phc")
-
-
-def _pack_timestamping(value: dict[str, int], order: str) -> bytes:
-    """struct so_timestamping; a bare int before v5.14 brought bind_phc (d463126e23f1)."""
-    return b"".join(INT.pack(number, order) for number in value.values())
-
-
-_TIMESTAMPING_CODEC = Codec("object", _pack_timestamping, lambda value: flag_names(_TIMESTAMPING, value["flags"]))
-
-
-def _timestamping(_context: Context, flag_bits: int, phc: int | Any, *new: int) -> dict[str, int]:
-    shown = not new or new[0]
-    value = {"flags": flag_bits if shown else 0}
-    if isinstance(phc, int):
-        value["bind_phc"] = phc if shown else 0
-    return value
-
-
-def _no_timestamping(_context: Context, _flags: int, phc: int | Any, *_new: int) -> dict[str, int]:
-    return {"flags": 0, "bind_phc": 0} if isinstance(phc, int) else {"flags": 0}
-
-
 def _device(context: Context, ifindex: int) -> Any:
     return device_name(context.kernel, context.net, ifindex) if ifindex else ""
 
@@ -168,7 +139,7 @@ def _device_text(context: Context, value: int, *_: Any) -> str:
 
 
 def _perhaps_not_bound_by_option(context: Context, *_: Any) -> bool:
-    """An accepted socket takes the device of its listener or of the SYN; connect(2) and bind(2) to link-local set it."""
+    """An accepted socket has its listener's device or the SYN's; connect(2) and bind(2) to link-local set it."""
     return context.accepted or context.family == uapi.AF_INET6
 
 
@@ -195,17 +166,31 @@ def _incoming_cpu() -> tuple[Option, ...]:
         (tuple(kind for kind in EVERY_KIND if kind not in ("tcp", "udp", "udplite", "mptcp")), (), differs),
     )
     return tuple(
-        _row("SO_INCOMING_CPU", 49, codec, cpu, marks=marks, default=_NO_CPU, origin=origin, kinds=kinds, inherited=False)
+        _row(
+            "SO_INCOMING_CPU",
+            49,
+            codec,
+            cpu,
+            marks=marks,
+            default=_NO_CPU,
+            origin=origin,
+            kinds=kinds,
+            inherited=False,
+        )
         for kinds, marks, origin in rules
     )
 
 
-def _buf_lock_origin(context: Context, value: int, default: int, _locks: int, sndbuf: int, rcvbuf: int) -> str | None:
+def _buf_lock_origin(
+    context: Context, value: int, default: int, _locks: int, sndbuf: int, rcvbuf: int
+) -> str | None:
     """Setting a size locks it too: a lock that a size off the default explains is none of its own."""
     if value == default:
         return DEFAULT
     streams = context.kind in _STREAMS
-    send, receive = (settings.TCP_WMEM, settings.TCP_RMEM) if streams else (settings.WMEM_DEFAULT, settings.RMEM_DEFAULT)
+    send, receive = (
+        (settings.TCP_WMEM, settings.TCP_RMEM) if streams else (settings.WMEM_DEFAULT, settings.RMEM_DEFAULT)
+    )
     sizes = ((_SNDBUF_LOCK, sndbuf, send), (_RCVBUF_LOCK, rcvbuf, receive))
     explained = all(size != context.setting(setting) for lock, size, setting in sizes if value & lock)
     return KERNEL if explained else None
@@ -216,7 +201,9 @@ _CLOCKS = {0: "CLOCK_REALTIME", 1: "CLOCK_MONOTONIC", 11: "CLOCK_TAI"}
 _TXTIME = record(
     "iI",
     ("clockid", "flags"),
-    lambda value: f"{_CLOCKS.get(value['clockid'], value['clockid'])} {flag_names(_TXTIME_FLAGS, value['flags'])}",
+    lambda value: (
+        f"{_CLOCKS.get(value['clockid'], value['clockid'])} {flag_names(_TXTIME_FLAGS, value['flags'])}"
+    ),
 )
 
 
@@ -234,7 +221,8 @@ def _passing(name: str, number: int, member: str, flag: int) -> tuple[Option, ..
     older = Field(f"{name} in socket", "struct sock", (moved,))
     # Where the new member exists, sockets that can't receive SCM_CREDENTIALS answer EOPNOTSUPP.
     return (
-        _switch(name, number, Field(f"sk_scm_{member}", "struct sock", (Place(f"sk_scm_{member}"), moved)), kinds=_PASSING),
+        _switch(name, number, Field(f"sk_scm_{member}", "struct sock", (Place(f"sk_scm_{member}"), moved)),
+            kinds=_PASSING),
         _switch(
             name, number, older, _SCM[member], lenient=True, value=_only_without_scm,
             kinds=tuple(kind for kind in EVERY_KIND if kind not in _PASSING),
@@ -256,7 +244,8 @@ _PASSPIDFD = (
         kinds=_UNIX, given=(field("inet_sock", "inet_flags"),),
     ),
     _switch(
-        "SO_PASSPIDFD", 76, Field("SO_PASSPIDFD in socket", "struct sock", (Place(_IN_SOCKET, bit=7),)), _SCM["pidfd"],
+        "SO_PASSPIDFD", 76, Field("SO_PASSPIDFD in socket", "struct sock", (Place(_IN_SOCKET, bit=7),)),
+        _SCM["pidfd"],
         lenient=True, value=_only_without_scm, kinds=tuple(kind for kind in EVERY_KIND if kind not in _UNIX),
         given=(field("inet_sock", "inet_flags"),),
     ),
@@ -288,41 +277,37 @@ ROWS = (
         "SO_PRIORITY", 12, INT, _sock("sk_priority"), marks=(field("inet_sock", "tos"),), default=0,
         origin=unless(_from_tos, None), text=_priority_text, inherited=False, kinds=(*INET_KINDS, "mptcp"),
     ),
-    _row("SO_PRIORITY", 12, INT, _sock("sk_priority"), default=0, kinds=("unix", "packet", "netlink", "vsock", "xdp", "other")),
+    _row("SO_PRIORITY", 12, INT, _sock("sk_priority"), default=0, kinds=("unix", "packet", "netlink", "vsock",
+        "xdp", "other")),
     _row(
-        "SO_LINGER", 13, record("ii", ("onoff", "linger"), _linger_text), _flag("SOCK_LINGER"), _sock("sk_lingertime"),
+        "SO_LINGER", 13, record("ii", ("onoff", "linger"), _linger_text), _flag("SOCK_LINGER"),
+        _sock("sk_lingertime"),
         value=lambda context, on, jiffies: {"onoff": on, "linger": jiffies // context.clock.hz},
         default={"onoff": 0, "linger": 0},
     ),
     _row("SO_BSDCOMPAT", 14, SWITCH, value=lambda _context: 0, default=0, origin=lambda *_: DEFAULT),
     _switch("SO_REUSEPORT", 15, _sock("__sk_common.skc_reuseport")),
     *_passing("SO_PASSCRED", 16, "credentials", 3),
-    _row("SO_RCVLOWAT", 18, BYTES, _sock("sk_rcvlowat"), default=1, origin=unless(lambda _c, value, *_: value == 0, KERNEL)),
+    _row("SO_RCVLOWAT", 18, BYTES, _sock("sk_rcvlowat"), default=1, origin=unless(lambda _c, value, *_: value == 0,
+        KERNEL)),
     _row("SO_SNDLOWAT", 19, BYTES, value=lambda _context: 1, default=1, origin=lambda *_: DEFAULT),
     _timeout("SO_RCVTIMEO_OLD", 20, "sk_rcvtimeo"),
     _timeout("SO_SNDTIMEO_OLD", 21, "sk_sndtimeo"),
     _row(
-        "SO_BINDTODEVICE", 25, Codec("string", lambda name, _order: name.encode() + b"\0" if name else b"", lambda name: name or "none"),
-        _sock("__sk_common.skc_bound_dev_if"), value=_device, default="", origin=unless(_perhaps_not_bound_by_option, None), fresh=True,
-    ),
-    _row(
-        "SO_TIMESTAMP_OLD", 29, SWITCH, _STAMP, _STAMP_NEW, _STAMP_NS, default=0,
-        value=lambda _context, stamp, new, ns: int(stamp and not new and not ns),
+        "SO_BINDTODEVICE", 25, Codec("string", lambda name, _order: name.encode() + b"\0" if name else b"",
+            lambda name: name or "none"),
+        _sock("__sk_common.skc_bound_dev_if"), value=_device, default="",
+        origin=unless(_perhaps_not_bound_by_option, None), fresh=True,
     ),
     *_passing("SO_PASSSEC", 34, "security", 4),
-    _row("SO_TIMESTAMPNS_OLD", 35, SWITCH, _STAMP_NS, _STAMP_NEW, value=lambda _c, ns, new: int(ns and not new), default=0),
     _row("SO_MARK", 36, INT, _sock("sk_mark"), default=0, origin=unless(lambda context, *_: context.accepted, None)),
-    _row(
-        "SO_TIMESTAMPING_OLD", 37, _TIMESTAMPING_CODEC, _sock("sk_tsflags"), _PHC, lenient=True,
-        value=lambda context, stamps, phc: _timestamping(context, stamps, phc), default=Default(_no_timestamping),
-        marks=(_STAMP_NEW,), origin=unless(lambda _c, _v, _flags, _phc, new: new, None),
-    ),
     _switch("SO_RXQ_OVFL", 40, _flag("SOCK_RXQ_OVFL")),
     _switch("SO_WIFI_STATUS", 41, _flag("SOCK_WIFI_STATUS")),
     _row(
         "SO_PEEK_OFF", 42, with_text(INT, lambda value: "off" if value == -1 else str(value)), _sock("sk_peek_off"),
         Field("set_peek_off", "struct sock", (Place("sk_socket->ops->set_peek_off"),), shared=True), default=-1,
-        value=lambda _context, offset, supported: offset if supported else absent("EOPNOTSUPP: this protocol has no such thing"),
+        value=lambda _context, offset,
+        supported: offset if supported else absent("EOPNOTSUPP: this protocol has no such thing"),
     ),
     _switch("SO_NOFCS", 43, _flag("SOCK_NOFCS")),
     _switch("SO_LOCK_FILTER", 44, _flag("SOCK_FILTER_LOCKED")),
@@ -332,13 +317,15 @@ ROWS = (
         default=Default(lambda context, *_: context.setting(settings.BUSY_READ), settings.BUSY_READ),
     ),
     _row(
-        "SO_MAX_PACING_RATE", 47, with_text(RATE, lambda value: "unlimited" if value == UNLIMITED else RATE.text(value)),
+        "SO_MAX_PACING_RATE", 47, with_text(RATE,
+            lambda value: "unlimited" if value == UNLIMITED else RATE.text(value)),
         _sock("sk_max_pacing_rate"), default=UNLIMITED,
     ),
     *_incoming_cpu(),
     _switch("SO_ZEROCOPY", 60, _flag("SOCK_ZEROCOPY")),
     _row(
-        "SO_TXTIME", 61, _TXTIME, _sock("sk_clockid"), _sock("sk_txtime_deadline_mode"), _sock("sk_txtime_report_errors"),
+        "SO_TXTIME", 61, _TXTIME, _sock("sk_clockid"), _sock("sk_txtime_deadline_mode"),
+        _sock("sk_txtime_report_errors"),
         value=lambda _context, clock, deadline, errors: {"clockid": clock, "flags": deadline | errors << 1},
         default={"clockid": 0, "flags": 0}, marks=(_flag("SOCK_TXTIME"),), origin=marked(3, otherwise=None),
     ),
@@ -346,30 +333,24 @@ ROWS = (
         "SO_BINDTOIFINDEX", 62, INT, _sock("__sk_common.skc_bound_dev_if"), default=0,
         origin=unless(_perhaps_not_bound_by_option, None), text=_device_text, fresh=True,
     ),
-    _row(
-        "SO_TIMESTAMP_NEW", 63, SWITCH, _STAMP, _STAMP_NEW, value=lambda _c, stamp, new: int(stamp and new), default=0,
-        marks=(_STAMP_NS,), origin=unless(lambda _c, _v, _stamp, _new, ns: ns, None),
-    ),
-    _row("SO_TIMESTAMPNS_NEW", 64, SWITCH, _STAMP_NS, _STAMP_NEW, value=lambda _c, ns, new: int(ns and new), default=0),
-    _row(
-        "SO_TIMESTAMPING_NEW", 65, _TIMESTAMPING_CODEC, _sock("sk_tsflags"), _PHC, _STAMP_NEW, value=_timestamping,
-        default=Default(_no_timestamping), marks=(_STAMP,), origin=unless(lambda _c, _v, _flags, _phc, _new, stamp: stamp, None),
-    ),
     _timeout("SO_RCVTIMEO_NEW", 66, "sk_rcvtimeo"),
     _timeout("SO_SNDTIMEO_NEW", 67, "sk_sndtimeo"),
     _switch("SO_PREFER_BUSY_POLL", 69, _sock("sk_prefer_busy_poll")),
     _row(
-        "SO_BUSY_POLL_BUDGET", 70, COUNT, _sock("sk_busy_poll_budget"), value=lambda _context, budget: budget or 8, default=8,
+        "SO_BUSY_POLL_BUDGET", 70, COUNT, _sock("sk_busy_poll_budget"), value=lambda _context, budget: budget or 8,
+        default=8,
         raw=SET_ONLY,
     ),
     _row(
-        "SO_BUF_LOCK", 72, flags({1: "SOCK_SNDBUF_LOCK", 2: "SOCK_RCVBUF_LOCK"}), _LOCKS, value=lambda _context, locks: locks & 3,
+        "SO_BUF_LOCK", 72, flags({1: "SOCK_SNDBUF_LOCK", 2: "SOCK_RCVBUF_LOCK"}), _LOCKS, value=lambda _context,
+        locks: locks & 3,
         default=0, marks=(_sock("sk_sndbuf"), _sock("sk_rcvbuf")), origin=_buf_lock_origin, given=(_RESERVED,),
     ),
     _row("SO_RESERVE_MEM", 73, BYTES, _sock("sk_reserved_mem"), default=0, inherited=False),
     *(
         _row(
-            "SO_TXREHASH", 74, SWITCH, _sock("sk_txrehash"), *others, kinds=kinds, origin=captured, lenient=bool(others),
+            "SO_TXREHASH", 74, SWITCH, _sock("sk_txrehash"), *others, kinds=kinds, origin=captured,
+            lenient=bool(others),
             value=_txrehash_of_others if others else None,
             default=Default(lambda context, *_: context.setting(settings.TXREHASH), settings.TXREHASH) if inet else 0,
         )

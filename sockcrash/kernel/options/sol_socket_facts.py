@@ -4,29 +4,29 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
-import socket
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
 from sockcrash.kernel import uapi
-from sockcrash.kernel.layout import Field, Place, resolve
-from sockcrash.kernel.options.codecs import BLOB, INT, SWITCH, U64, Codec, choice, items, record, with_text
-from sockcrash.kernel.options.context import Context
+from sockcrash.kernel.layout import Field, resolve
+from sockcrash.kernel.options.codecs import INT, SWITCH, U64, Codec, choice, items, record, with_text
 from sockcrash.kernel.options.origins import DEFAULT, kernel
+from sockcrash.kernel.options.peername import PEERNAME_ROWS
 from sockcrash.kernel.options.row import INET_KINDS, Option, absent, field, no_trace
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS",)
 
 MAX_GROUPS = 65536  # NGROUPS_MAX
-_INET = (*INET_KINDS, "mptcp")
 _CALL = absent("a call that does something, not a value")
 
 
-def _sock(*paths: str | Place, name: str = "") -> Field:
+def _sock(*paths: str, name: str = "") -> Field:
     return field("sock", *paths, name=name)
 
 
@@ -117,80 +117,6 @@ def _peergroups(context: Context, pointer: Any) -> Any:
         return context.kernel.unreadable(error)
 
 
-# SO_PEERNAME: getpeername(2), as inet_getname, inet6_getname and unix_getname give it.
-_NOT_CONNECTED = absent("ENOTCONN: not connected")
-
-
-def _inet_peer(context: Context, port: int, address: int, address6: bytes, label: Any, ifindex: int) -> Any:
-    """The struct sockaddr as hexadecimal digits."""
-    if not port:
-        return _NOT_CONNECTED
-    order = context.kernel.byte_order
-    if context.family == uapi.AF_INET:
-        return struct.pack(order + "HHI8x", uapi.AF_INET, port, address).hex()
-    scope = ifindex if ipaddress.IPv6Address(address6).is_link_local else 0
-    flow = label if isinstance(label, int) else 0
-    return struct.pack(order + "HHI16sI", uapi.AF_INET6, port, flow, address6, scope).hex()
-
-
-def _peer_text(value: str) -> str:
-    raw = bytes.fromhex(value)
-    if len(raw) == 16:
-        return f"{socket.inet_ntop(socket.AF_INET, raw[4:8])}:{int.from_bytes(raw[2:4], 'big')}"
-    return f"[{socket.inet_ntop(socket.AF_INET6, raw[8:24])}]:{int.from_bytes(raw[2:4], 'big')}"
-
-
-_SNDFLOW = Field(
-    "sndflow",
-    "struct inet_sock",
-    (Place("inet_flags", bit="INET_FLAGS_SNDFLOW"), Place("pinet6->sndflow")),
-)
-_PEERNAME = Option(
-    "SOL_SOCKET", "SO_PEERNAME", 28, with_text(BLOB, _peer_text),
-    (
-        field("inet_sock", "sk.__sk_common.skc_dport"),
-        field("inet_sock", "sk.__sk_common.skc_daddr"),
-        field("inet_sock", "sk.__sk_common.skc_v6_daddr"),
-        _SNDFLOW,
-        field("inet_sock", "pinet6->flow_label"),
-        field("inet_sock", "sk.__sk_common.skc_bound_dev_if", name="skc_bound_dev_if"),
-    ),
-    lambda context, port, address, address6, sends, label, ifindex: _inet_peer(
-        context, port, address, address6, label if sends else 0, ifindex
-    ),
-    origin=kernel, kinds=_INET, lenient=True,
-)  # fmt: skip
-
-
-def _unix_peer(context: Context, address: Any, length: Any) -> Any:
-    """The struct sockaddr_un of the peer, as hexadecimal digits."""
-    if isinstance(address, Absent):
-        return _NOT_CONNECTED
-    if not address:
-        return struct.pack(context.kernel.byte_order + "H", uapi.AF_UNIX).hex()
-    _, name, _ = resolve(context.kernel.prog, "struct unix_address", "name")
-    try:
-        return context.kernel.read(address + name.offset, min(length, 110)).hex()
-    except drgn.FaultError as error:
-        return context.kernel.unreadable(error)
-
-
-def _unix_peer_text(value: str) -> str:
-    path = bytes.fromhex(value)[2:]
-    text = path.rstrip(b"\0").decode("utf-8", "backslashreplace")
-    return f"@{text[1:]}" if path[:1] == b"\0" else text or "unnamed"
-
-
-_UNIX_PEERNAME = Option(
-    "SOL_SOCKET", "SO_PEERNAME", 28, with_text(BLOB, _unix_peer_text),
-    (
-        field("unix_sock", "peer-><struct unix_sock.sk>addr", name="peer address"),
-        field("unix_sock", "peer-><struct unix_sock.sk>addr->len", name="peer address length"),
-    ),
-    _unix_peer, origin=kernel, kinds=("unix",), lenient=True, fresh=True,
-)  # fmt: skip
-
-
 def _napi_id(context: Context, value: int) -> int:
     """napi_id_valid(): identifiers start above NR_CPUS, of which struct cpumask has that many bits."""
     _, mask, _ = resolve(context.kernel.prog, "struct cpumask", "bits")
@@ -208,24 +134,26 @@ def _cookie(_context: Context, value: int) -> Any:
 ROWS = (
     _fact("SO_TYPE", 3, choice(uapi.TYPES), _sock("sk_type")),
     # The call clears it: sock_error() and xchg(&sk->sk_err_soft, 0).
-    _fact("SO_ERROR", 4, with_text(INT, _error_text), _sock("sk_err"), _sock("sk_err_soft"), value=lambda _c, hard, soft: hard or soft),
+    _fact("SO_ERROR", 4, with_text(INT, _error_text), _sock("sk_err"), _sock("sk_err_soft"), value=lambda _c, hard,
+        soft: hard or soft),
     _fact(
         "SO_PEERCRED", 17, record("III", ("pid", "uid", "gid"), _peercred_text), *_PEER, value=_peercred, lenient=True
     ),
     _gone("SO_DETACH_FILTER", 27, _CALL.detail),
-    _PEERNAME,
-    _UNIX_PEERNAME,
-    _gone("SO_PEERNAME", 28, "the peer of this family is not shown here", kinds=("packet", "netlink", "vsock", "xdp", "other")),
-    _fact("SO_ACCEPTCONN", 30, SWITCH, _sock("__sk_common.skc_state"), value=lambda _c, state: int(state == uapi.LISTEN)),
+    *PEERNAME_ROWS,
+    _fact("SO_ACCEPTCONN", 30, SWITCH, _sock("__sk_common.skc_state"), value=lambda _c,
+        state: int(state == uapi.LISTEN)),
     _gone("SO_PEERSEC", 31, "kept by the security module in a form of its own"),
     _fact("SO_PROTOCOL", 38, INT, _sock("sk_protocol"), text=lambda context, value, *_: _protocol(context, value)),
     _fact("SO_DOMAIN", 39, choice(uapi.FAMILIES), _sock("__sk_common.skc_family")),
     # SKF_AD_MAX of include/uapi/linux/filter.h
-    Option("SOL_SOCKET", "SO_BPF_EXTENSIONS", 48, INT, (), lambda _context: 64, default=64, origin=lambda *_: DEFAULT),
+    Option("SOL_SOCKET", "SO_BPF_EXTENSIONS", 48, INT, (), lambda _context: 64, default=64,
+        origin=lambda *_: DEFAULT),
     _gone("SO_CNX_ADVICE", 53, _CALL.detail),
     *(
         _fact(
-            "SO_MEMINFO", 55, record("9I", _MEMINFO, _meminfo_text), *_MEMORY, *more, value=_meminfo, lenient=True, kinds=kinds
+            "SO_MEMINFO", 55, record("9I", _MEMINFO, _meminfo_text), *_MEMORY, *more, value=_meminfo, lenient=True,
+            kinds=kinds
         )
         for kinds, more in (
             (("mptcp",), (_RMEM_FWD_ALLOC,)),
@@ -235,14 +163,17 @@ ROWS = (
     _fact("SO_INCOMING_NAPI_ID", 56, INT, _sock("sk_napi_id"), value=_napi_id),
     _fact("SO_COOKIE", 57, with_text(U64, hex), _sock("__sk_common.skc_cookie.counter"), value=_cookie),
     _fact(
-        "SO_PEERGROUPS", 59, items("I", lambda value: ", ".join(map(str, value)) or "none"), _GROUP_INFO, value=_peergroups,
+        "SO_PEERGROUPS", 59, items("I", lambda value: ", ".join(map(str, value)) or "none"), _GROUP_INFO,
+        value=_peergroups,
         lenient=True, fresh=True,
     ),
     _gone("SO_DETACH_REUSEPORT_BPF", 68, _CALL.detail),
     # e8b9eab99232 (v5.14); before v5.12 the member is an atomic64_t that is filled when someone asks.
     _fact(
-        "SO_NETNS_COOKIE", 71, U64, _sock("__sk_common.skc_net.net->net_cookie", name="net_cookie"), given=(_sock("sk_bind_phc"),),
-        value=lambda _context, value: value if isinstance(value, int) else absent("not in this kernel", Reason.NOT_IN_KERNEL),
+        "SO_NETNS_COOKIE", 71, U64, _sock("__sk_common.skc_net.net->net_cookie", name="net_cookie"),
+        given=(_sock("sk_bind_phc"),),
+        value=lambda _context, value: value if isinstance(value, int) else absent("not in this kernel",
+            Reason.NOT_IN_KERNEL),
     ),
     _gone("SO_PEERPIDFD", 77, "the call makes a descriptor; SO_PEERCRED has the pid"),
     _gone("SO_DEVMEM_DONTNEED", 80, _CALL.detail),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
@@ -15,7 +15,6 @@ from sockcrash.kernel.options.codecs import (
     BLOB,
     BYTES,
     COUNT,
-    HEX,
     INT,
     MICROSECONDS,
     MILLISECONDS,
@@ -29,17 +28,20 @@ from sockcrash.kernel.options.codecs import (
     with_text,
 )
 from sockcrash.kernel.options.congestion_info import CC_INFO
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, captured, kernel, marked, unless
 from sockcrash.kernel.options.row import Default, Option, absent, field, no_trace
 from sockcrash.kernel.options.tcp_info import INFO
 from sockcrash.kernel.options.tcp_keys import KEY_ROWS
 from sockcrash.model import Absent, Reason
 
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
+
 __all__ = ("ROWS", "ULP_NAME", "seconds_of_retransmissions")
 
 _OFF, _CORK = 1, 2  # TCP_NAGLE_OFF, TCP_NAGLE_CORK
 _NEVER_SET = 0xFFFFFFFF
+_RCVBUF_LOCK = 2
 _DELACK_MAX_US = 200_000  # TCP_DELACK_MAX
 _RTO_MIN_US, _RTO_MAX_MS = 200_000, 120_000  # TCP_RTO_MIN, TCP_RTO_MAX
 
@@ -118,11 +120,34 @@ def seconds_of_retransmissions(count: int, first: int = 1, limit: int = 120) -> 
     return period
 
 
-def _clamp_origin(_context: Context, value: int, default: int, _clamp: int, state: int, port: int) -> str | None:
-    """The kernel computes it when a connection starts, and tcp_disconnect() clears it."""
-    if state == uapi.LISTEN or (state == uapi.CLOSE and not port):
-        return DEFAULT if value == default else SET
-    return KERNEL
+def _clamp_origin(
+    _context: Context, value: int, default: int, _clamp: int, state: int, port: int, locks: int, low: int
+) -> str | None:
+    """The kernel computes it when a connection starts, and tcp_disconnect() clears it.
+
+    Before, SO_RCVLOWAT and (tcp_set_rcvbuf, in 7.2) SO_RCVBUF set it too.
+    """
+    if state != uapi.LISTEN and (state != uapi.CLOSE or port):
+        return KERNEL
+    if value == default:
+        return DEFAULT
+    return None if locks & _RCVBUF_LOCK or low != 1 else SET
+
+
+def _congestion_origin(
+    _context: Context, value: str, default: str, _name: str, marked_: int, mptcp: int | Absent
+) -> str | None:
+    """The mark is exact, but MPTCP passes its own default to subflows as if it were set."""
+    if marked_ and not (mptcp and value == default):
+        return SET
+    return DEFAULT if value == default else None
+
+
+def _lowat_origin(context: Context, value: int, default: int, _own: int, mptcp: int | Absent) -> str | None:
+    """MPTCP makes it unlimited in its subflows; one that fell back may have been accepted since."""
+    if value == _NEVER_SET and (mptcp or context.accepted):
+        return KERNEL if mptcp else None
+    return DEFAULT if value == default else SET
 
 
 def _fastopen_origin(_context: Context, value: int, default: int, _queue: int, backlog: int) -> str | None:
@@ -138,7 +163,7 @@ def _quickack(context: Context, pingpong: int) -> int:
     return int(pingpong < (threshold if isinstance(threshold, int) else 1))
 
 
-def _timestamp(context: Context, offset: int, in_us: Any) -> int:
+def _timestamp(context: Context, _state: int, offset: int, in_us: Any) -> int:
     """The TSval of now."""
     if isinstance(in_us, int):
         now = context.clock.mono_ns // (1000 if in_us else 1_000_000) + offset
@@ -203,58 +228,69 @@ ROWS = (
         value=_maxseg, text=_maxseg_text, default=536, origin=marked(1), carried=1,
     ),
     _row("TCP_CORK", 3, SWITCH, _tcp("nonagle"), value=_is_corked, default=0),
-    _row("TCP_KEEPIDLE", 4, SECONDS, _tcp("keepalive_time"), **_or_setting(settings.TCP_KEEPALIVE_TIME, jiffies=True)),
-    _row("TCP_KEEPINTVL", 5, SECONDS, _tcp("keepalive_intvl"), **_or_setting(settings.TCP_KEEPALIVE_INTVL, jiffies=True)),
+    _row("TCP_KEEPIDLE", 4, SECONDS, _tcp("keepalive_time"), **_or_setting(settings.TCP_KEEPALIVE_TIME,
+        jiffies=True)),
+    _row("TCP_KEEPINTVL", 5, SECONDS, _tcp("keepalive_intvl"), **_or_setting(settings.TCP_KEEPALIVE_INTVL,
+        jiffies=True)),
     _row("TCP_KEEPCNT", 6, COUNT, _tcp("keepalive_probes"), **_or_setting(settings.TCP_KEEPALIVE_PROBES)),
     _row("TCP_SYNCNT", 7, COUNT, _icsk("icsk_syn_retries"), **_or_setting(settings.TCP_SYN_RETRIES)),
     _row(
-        "TCP_LINGER2", 8, with_text(SECONDS, lambda value: "none" if value < 0 else SECONDS.text(value)), _tcp("linger2"),
-        value=_linger2, origin=marked(0), default=Default(lambda context, *_: _linger2(context, 0), settings.TCP_FIN_TIMEOUT),
+        "TCP_LINGER2", 8, with_text(SECONDS, lambda value: "none" if value < 0 else SECONDS.text(value)),
+        _tcp("linger2"),
+        value=_linger2, origin=marked(0), default=Default(lambda context, *_: _linger2(context, 0),
+            settings.TCP_FIN_TIMEOUT),
     ),
     _row(
         "TCP_DEFER_ACCEPT", 9, SECONDS, _icsk("icsk_accept_queue.rskq_defer_accept"), default=0,
         value=lambda _context, count: seconds_of_retransmissions(count), inherited=False,
     ),
     _row(
-        "TCP_WINDOW_CLAMP", 10, BYTES, _tcp("window_clamp"), marks=(_STATE, field("sock", "__sk_common.skc_dport")),
-        default=0, origin=_clamp_origin,
+        "TCP_WINDOW_CLAMP", 10, BYTES, _tcp("window_clamp"), default=0, origin=_clamp_origin,
+        marks=(_STATE, field("sock", "__sk_common.skc_dport"), field("sock", "sk_userlocks"), field("sock",
+            "sk_rcvlowat")),
     ),
     INFO,
     _row("TCP_QUICKACK", 12, SWITCH, _icsk("icsk_ack.pingpong"), value=_quickack, origin=kernel),
     _row(
-        "TCP_CONGESTION", 13, fixed_text(16), _name_of("icsk_ca_ops", "congestion"), marks=(_icsk("icsk_ca_setsockopt"),),
-        default=Default(lambda context, *_: context.setting(settings.TCP_CONGESTION_CONTROL), settings.TCP_CONGESTION_CONTROL),
-        origin=marked(1, otherwise=None),
+        "TCP_CONGESTION", 13, fixed_text(16), _name_of("icsk_ca_ops", "congestion"),
+        marks=(_icsk("icsk_ca_setsockopt"), _MPTCP),
+        default=Default(lambda context, *_: context.setting(settings.TCP_CONGESTION_CONTROL),
+            settings.TCP_CONGESTION_CONTROL),
+        origin=_congestion_origin,
     ),
     _switch("TCP_THIN_LINEAR_TIMEOUTS", 16, "thin_lto"),
     _row("TCP_THIN_DUPACK", 17, SWITCH, value=lambda _context: 0, default=0, origin=lambda *_: DEFAULT),
     _row("TCP_USER_TIMEOUT", 18, MILLISECONDS, _icsk("icsk_user_timeout"), default=0),
     _switch("TCP_REPAIR", 19, "repair"),
     _row(
-        "TCP_REPAIR_QUEUE", 20, choice({0: "none", 1: "receive", 2: "send"}), _tcp("repair_queue"), _REPAIR, default=0,
+        "TCP_REPAIR_QUEUE", 20, choice({0: "none", 1: "receive", 2: "send"}), _tcp("repair_queue"), _REPAIR,
+        default=0,
         value=lambda _context, queue, repair: queue if repair else _NO_REPAIR,
     ),
     _row(
-        "TCP_QUEUE_SEQ", 21, UINT, _tcp("repair_queue"), _tcp("write_seq"), _tcp("rcv_nxt"), value=_queue_seq, origin=kernel
+        "TCP_QUEUE_SEQ", 21, UINT, _tcp("repair_queue"), _tcp("write_seq"), _tcp("rcv_nxt"), value=_queue_seq,
+        origin=kernel
     ),
     _gone("TCP_REPAIR_OPTIONS", 22, "set-only: it goes into what the handshake negotiated"),
     _row(
-        "TCP_FASTOPEN", 23, INT, _icsk("icsk_accept_queue.fastopenq.max_qlen"), marks=(field("sock", "sk_max_ack_backlog"),),
+        "TCP_FASTOPEN", 23, INT, _icsk("icsk_accept_queue.fastopenq.max_qlen"), marks=(field("sock",
+            "sk_max_ack_backlog"),),
         default=0, origin=_fastopen_origin, inherited=False,
     ),
     _row(
-        "TCP_TIMESTAMP", 24, UINT, _tcp("tsoffset"), _tcp("tcp_usec_ts"), value=_timestamp, origin=kernel, lenient=True, fresh=True,
+        "TCP_TIMESTAMP", 24, UINT, _STATE, _tcp("tsoffset"), _tcp("tcp_usec_ts"), value=_timestamp, origin=kernel,
+        lenient=True, fresh=True,
         raw=absent("it depends on the moment of the call"),
     ),
     _row(
-        "TCP_NOTSENT_LOWAT", 25, BYTES, _tcp("notsent_lowat"), default=0, marks=(_tcp("is_mptcp"),),
-        origin=unless(lambda _c, value, _own, mptcp: mptcp and value == _NEVER_SET, KERNEL),
+        "TCP_NOTSENT_LOWAT", 25, BYTES, _tcp("notsent_lowat"), default=0, marks=(_MPTCP,), origin=_lowat_origin,
     ),
     CC_INFO,
     _row("TCP_SAVE_SYN", 27, choice({0: "off", 1: "on", 2: "with link layer"}), _tcp("save_syn"), default=0),
     _row("TCP_SAVED_SYN", 28, BLOB, _tcp("saved_syn"), value=_saved_syn, origin=kernel, fresh=True),
     _row(
-        "TCP_REPAIR_WINDOW", 29, record("5I", _WINDOW, lambda value: ", ".join(f"{k} {v}" for k, v in value.items())), _REPAIR,
+        "TCP_REPAIR_WINDOW", 29, record("5I", _WINDOW, lambda value: ", ".join(f"{k} {v}" for k,
+            v in value.items())), _REPAIR,
         *(_tcp(name) for name in _WINDOW), value=_repair_window, origin=kernel,
     ),
     _switch("TCP_FASTOPEN_CONNECT", 30, "fastopen_connect"),
@@ -273,11 +309,13 @@ ROWS = (
         given=(field("net", settings.TCP_RTO_MIN_US.path),),
     ),
     _row(
-        "TCP_RTO_MAX_MS", 44, MILLISECONDS, *_TIMER_OPTIONS, default=_setting_or(settings.TCP_RTO_MAX_MS, _RTO_MAX_MS),
+        "TCP_RTO_MAX_MS", 44, MILLISECONDS, *_TIMER_OPTIONS, default=_setting_or(settings.TCP_RTO_MAX_MS,
+            _RTO_MAX_MS),
         value=lambda context, jiffies: jiffies * 1000 // context.clock.hz, origin=captured,
     ),
     _row(
-        "TCP_RTO_MIN_US", 45, MICROSECONDS, _icsk("icsk_rto_min"), value=_jiffies_us, origin=captured, given=_TIMER_OPTIONS,
+        "TCP_RTO_MIN_US", 45, MICROSECONDS, _icsk("icsk_rto_min"), value=_jiffies_us, origin=captured,
+        given=_TIMER_OPTIONS,
         default=_setting_or(settings.TCP_RTO_MIN_US, _RTO_MIN_US),
     ),
     _row(

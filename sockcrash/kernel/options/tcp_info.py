@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import drgn
 
 from sockcrash.kernel import uapi
-from sockcrash.kernel.layout import Field
 from sockcrash.kernel.options.codecs import shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.encode import encode, members_of
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.routes import RTAX_LOCK, RTAX_RTO_MIN, metric
@@ -19,13 +17,16 @@ from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
+    from sockcrash.kernel.layout import Field
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("INFO", "info_fields", "tcp_info")
 
 _U32 = 0xFFFFFFFF
 # Members of struct tcp_sock, inet_connection_sock and sock that go in as they are: tcpi_NAME → member.
 _SAME = {
-    "reordering": "reordering", "snd_cwnd": "snd_cwnd", "ca_state": "icsk_ca_state", "retransmits": "icsk_retransmits",
+    "reordering": "reordering", "snd_cwnd": "snd_cwnd", "ca_state": "icsk_ca_state",
+    "retransmits": "icsk_retransmits",
     "probes": "icsk_probes_out", "backoff": "icsk_backoff", "snd_mss": "mss_cache", "rcv_mss": "icsk_ack.rcv_mss",
     "unacked": "packets_out", "sacked": "sacked_out", "lost": "lost_out", "retrans": "retrans_out",
     "pmtu": "icsk_pmtu_cookie", "rcv_ssthresh": "rcv_ssthresh", "snd_ssthresh": "snd_ssthresh", "advmss": "advmss",
@@ -45,11 +46,10 @@ _OTHERS = (
     "write_seq", "snd_nxt", "chrono_stat", "chrono_type", "chrono_start", "rate_delivered", "rate_interval_us",
     "plb_rehash", "timeout_rehash", "total_rto_time", "rto_stamp", "delivered_ecn_bytes", "received_ecn_bytes",
     "sk_pacing_rate", "sk_max_pacing_rate", "sk_ack_backlog", "sk_max_ack_backlog", "sk_dst_cache",
-    "__sk_common.skc_state",
 )  # fmt: skip
 # Not filled by any kernel.
 _NEVER = {"tcpi_fackets", "tcpi_last_ack_sent", "tcpi_options2"}
-_NAMES = tuple(dict.fromkeys((*_SAME.values(), *_OTHERS)))
+_NAMES = ("__sk_common.skc_state", *dict.fromkeys((*_SAME.values(), *_OTHERS)))
 
 
 def _member(name: str) -> Field:
@@ -64,7 +64,7 @@ def info_fields() -> tuple[Field, ...]:
 
 
 def tcp_info(context: Context, *members: Any) -> Any:
-    """struct tcp_info as an object, without the prefix ``tcpi_``; members that this kernel's struct lacks are left out."""
+    """struct tcp_info as an object, without the prefix ``tcpi_``; members that this kernel lacks are left out."""
     have = {name: value for name, value in zip(_NAMES, members, strict=True) if not isinstance(value, Absent)}
     try:
         info = _listener(have) if have["__sk_common.skc_state"] == uapi.LISTEN else _stream(context, have)
@@ -79,7 +79,8 @@ def tcp_info(context: Context, *members: Any) -> Any:
         return absent(f"this kernel's tcp_info has members that no row knows: {', '.join(unknown)}")
     # Values are cut to the size of the member, as the kernel's assignments do.
     return {
-        name.removeprefix("tcpi_"): info.get(name.removeprefix("tcpi_"), 0) & (1 << (spot.bits or spot.size * 8)) - 1
+        name.removeprefix("tcpi_"): info.get(name.removeprefix("tcpi_"), 0)
+        & (1 << (spot.bits or spot.size * 8)) - 1
         for name, spot in spots.items()
     }
 
@@ -131,11 +132,16 @@ def _stream(context: Context, have: dict[str, Any]) -> dict[str, int]:
         info["rehash"] = have["plb_rehash"] + have["timeout_rehash"]
     if "rto_stamp" in have:
         stamp = have["rto_stamp"]
-        info["total_rto_time"] = have["total_rto_time"] + (clock.mono_ns // 1_000_000 - stamp & _U32 if stamp else 0)
+        info["total_rto_time"] = have["total_rto_time"] + (
+            clock.mono_ns // 1_000_000 - stamp & _U32 if stamp else 0
+        )
     for way in ("delivered", "received"):
         counters = have.get(f"{way}_ecn_bytes")
         if counters is not None:
-            info.update((f"{way}_{name}_bytes", counter) for name, counter in zip(("e1", "e0", "ce"), counters, strict=True))
+            info.update(
+                (f"{way}_{name}_bytes", counter)
+                for name, counter in zip(("e1", "e0", "ce"), counters, strict=True)
+            )
     return info
 
 
@@ -173,7 +179,9 @@ def _text(value: dict[str, int]) -> str:
 
 
 def _bytes(context: Context, value: dict[str, int], *_: Any) -> bytes:
-    return encode(context.kernel, "struct tcp_info", {f"tcpi_{name}": number for name, number in value.items()})
+    return encode(
+        context.kernel, "struct tcp_info", {f"tcpi_{name}": number for name, number in value.items()}
+    )
 
 
 INFO = Option(

@@ -4,20 +4,22 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import row
-from sockcrash.kernel.layout import Group, resolve
+from sockcrash.kernel.layout import Group
 from sockcrash.kernel.options.chain import hlist
 from sockcrash.kernel.options.codecs import BLOB, shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.encode import encode
 from sockcrash.kernel.options.origins import kernel, unsure
 from sockcrash.kernel.options.row import SET_ONLY, Option, absent, field
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("KEY_ROWS",)
 
@@ -77,7 +79,13 @@ def _ao_info(_context: Context, *members: Any) -> Any:
     if isinstance(values["pkt_good"], Absent):
         return _NO_AO if values["pkt_good"].reason is Reason.NOT_APPLICABLE else values["pkt_good"]
     info = {name: value for name, value in values.items() if isinstance(value, int)}
-    return {"set_current": int("current_key" in info), "set_rnext": int("rnext" in info), "current_key": 0, "rnext": 0, **info}
+    return {
+        "set_current": int("current_key" in info),
+        "set_rnext": int("rnext" in info),
+        "current_key": 0,
+        "rnext": 0,
+        **info,
+    }
 
 
 _REPAIR_MEMBERS = ("lisn", "risn", "snd_sne", "rcv_sne")
@@ -96,20 +104,25 @@ def _pairs(value: dict[str, int]) -> str:
 
 
 def _option(name: str, number: int, codec: Any, fields: Any, value: Any, **more: Any) -> Option:
-    return Option("IPPROTO_TCP", name, number, codec, fields, value, kinds=("tcp",), lenient=True, fresh=True, **more)
+    return Option(
+        "IPPROTO_TCP", name, number, codec, fields, value, kinds=("tcp",), lenient=True, fresh=True, **more
+    )
 
 
 _KEYS = shown("list", _keys_text)
 KEY_ROWS = (
     _option(
-        "TCP_MD5SIG", 14, _KEYS, (field("tcp_sock", "md5sig_info->head.first"),), _keys(_MD5), default=[], raw=SET_ONLY
+        "TCP_MD5SIG", 14, _KEYS, (field("tcp_sock", "md5sig_info->head.first"),), _keys(_MD5), default=[],
+        raw=SET_ONLY
     ),
     _option(
         "TCP_FASTOPEN_KEY", 33, BLOB,
-        (field("inet_connection_sock", "icsk_accept_queue.fastopenq.ctx->num", name="fastopenq.ctx->num"),), _fastopen, default="",
+        (field("inet_connection_sock", "icsk_accept_queue.fastopenq.ctx->num", name="fastopenq.ctx->num"),),
+        _fastopen, default="",
     ),
     _option(
-        "TCP_AO_ADD_KEY", 38, _KEYS, (field("tcp_sock", "ao_info->head.first"),), _keys(_AO, "sndid", "rcvid"), default=[],
+        "TCP_AO_ADD_KEY", 38, _KEYS, (field("tcp_sock", "ao_info->head.first"),), _keys(_AO, "sndid", "rcvid"),
+        default=[],
         origin=unsure, raw=SET_ONLY,
     ),
     _option(
@@ -119,12 +132,14 @@ KEY_ROWS = (
     ),
     _option(
         "TCP_AO_GET_KEYS", 41, BLOB, (field("tcp_sock", "ao_info->head.first"),),
-        lambda _context, first: Absent(Reason.SECRET, "the call gives the keys") if isinstance(first, int) and first else _NO_AO,
+        lambda _context, first: Absent(Reason.SECRET, "the call gives the keys") if isinstance(first,
+            int) and first else _NO_AO,
         origin=kernel,
     ),
     _option(
         "TCP_AO_REPAIR", 42, shown("object", _pairs),
-        (field("tcp_sock", "repair"), *(field("tcp_sock", f"ao_info->{name}") for name in _REPAIR_MEMBERS)), _ao_repair,
+        (field("tcp_sock", "repair"), *(field("tcp_sock", f"ao_info->{name}") for name in _REPAIR_MEMBERS)),
+        _ao_repair,
         origin=kernel, bytes_of=lambda context, value, *_: encode(context.kernel, "struct tcp_ao_repair", value),
     ),
 )  # fmt: skip

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel.options.codecs import record
-from sockcrash.kernel.options.context import Context
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("INFINITE", "TIMEVAL", "timeval", "timeval_text")
 

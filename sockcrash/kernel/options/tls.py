@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.options.codecs import SWITCH, Codec, shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.row import Option, absent, field
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS",)
 
@@ -28,7 +30,10 @@ _CONTEXT = Group(
             for name in ("version", "cipher_type")
         ),
         row("version", _T, "prot_info.version"),
-        *(row(name, _T) for name in ("tx_conf", "rx_conf", "zerocopy_sendfile", "rx_no_pad", "tx_max_payload_len")),
+        *(
+            row(name, _T)
+            for name in ("tx_conf", "rx_conf", "zerocopy_sendfile", "rx_no_pad", "tx_max_payload_len")
+        ),
     ),
 )
 # include/uapi/linux/tls.h
@@ -94,9 +99,19 @@ _SHORT = Codec("integer", lambda value, order: struct.pack(order + "H", value), 
 ROWS = (
     _row("TLS_TX", 1, shown("object", _keys_text), _keys("tx"), default=absent("none"), raw=_KEYS),
     _row("TLS_RX", 2, shown("object", _keys_text), _keys("rx"), default=absent("none"), raw=_KEYS),
-    _row("TLS_TX_ZEROCOPY_RO", 3, SWITCH, _in_context("zerocopy_sendfile", lambda _section, own: own), default=0),
+    _row(
+        "TLS_TX_ZEROCOPY_RO",
+        3,
+        SWITCH,
+        _in_context("zerocopy_sendfile", lambda _section, own: own),
+        default=0,
+    ),
     _row("TLS_RX_EXPECT_NO_PAD", 4, SWITCH, _in_context("rx_no_pad", _no_pad), default=0),
     _row(
-        "TLS_TX_MAX_PAYLOAD_LEN", 5, _SHORT, _in_context("tx_max_payload_len", lambda _section, own: own), origin=kernel
+        "TLS_TX_MAX_PAYLOAD_LEN",
+        5,
+        _SHORT,
+        _in_context("tx_max_payload_len", lambda _section, own: own),
+        origin=kernel,
     ),
 )

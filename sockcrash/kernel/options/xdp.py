@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel.layout import Field, Place, resolve
 from sockcrash.kernel.options.codecs import COUNT, Codec, flags, items, record, shown
-from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.row import SET_ONLY, Option, field
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.options.context import Context
 
 __all__ = ("ROWS",)
 
@@ -79,13 +81,15 @@ def _umem(_context: Context, *members: Any) -> Any:
 
 ROWS = (
     _row(
-        "XDP_MMAP_OFFSETS", 1, items("4Q", lambda value: "; ".join(" ".join(map(str, ring)) for ring in value)), value=_offsets,
+        "XDP_MMAP_OFFSETS", 1, items("4Q", lambda value: "; ".join(" ".join(map(str, ring)) for ring in value)),
+        value=_offsets,
         origin=kernel,
     ),
     _ring("XDP_RX_RING", 2, "rx->nentries"),
     _ring("XDP_TX_RING", 3, "tx->nentries"),
     _row(
-        "XDP_UMEM_REG", 4, shown("object", _pairs), *(_xdp(f"umem->{name}") for name in _UMEM), value=_umem, raw=SET_ONLY,
+        "XDP_UMEM_REG", 4, shown("object", _pairs), *(_xdp(f"umem->{name}") for name in _UMEM), value=_umem,
+        raw=SET_ONLY,
         lenient=True, default=Absent(Reason.NOT_ASSIGNED),
     ),
     _ring("XDP_UMEM_FILL_RING", 5, "fq_tmp->nentries", "pool->fq->nentries"),

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every socket object of a kernel: those in its tables, those that only files of tasks lead to, and MPTCP's subflows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.kernel.chains import Complain, Found
+from sockcrash.kernel.files import descriptors, socket_of_file, tasks
+from sockcrash.kernel.mptcp import subflows
+from sockcrash.kernel.tables import table_sockets
+from sockcrash.locate.address import Handle, handle_at, sock_of
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("all_sockets", "elsewhere", "handle_of", "in_tables")
+
+
+def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[Handle]:
+    """Every socket of every namespace, once: the tables first, then what only files of tasks lead to."""
+    seen: dict[int, bool] = {}
+    for found in in_tables(kernel, complain, seen):
+        handle = handle_of(kernel, found, complain, how)
+        if handle is not None:
+            yield handle
+    for found in elsewhere(kernel, complain, seen):
+        handle = handle_of(kernel, found, complain, how)
+        if handle is not None:
+            yield handle
+
+
+def in_tables(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iterator[Found]:
+    """What the tables hold (of a snapshot: what was selected); ``seen`` gathers it, True for MPTCP sockets."""
+    if kernel.index is not None:
+        yield from (Found(entry.address, entry.how, ()) for entry in kernel.index.values() if entry.selected)
+        return
+    for found in table_sockets(kernel, complain):
+        seen[found.address] = found.kinds == ("mptcp",)
+        yield found
+
+
+def elsewhere(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iterator[Found]:
+    """What the tables did not hold."""
+    if kernel.index is not None:
+        return
+    for address, how in _in_files(kernel, complain):
+        if address in seen:
+            continue
+        try:
+            kind = handle_at(kernel, address, how).kind.name
+        except drgn.FaultError as error:
+            complain(f"a socket at {address:#x} ({how}) is unreadable: {error}")
+            continue
+        seen[address] = kind == "mptcp"
+        yield Found(address, how, (kind,))
+    for address, how in _subflows(kernel, [address for address, multipath in seen.items() if multipath], complain):
+        if address not in seen:
+            seen[address] = False
+            yield Found(address, how, ("tcp",))
+
+
+def handle_of(kernel: Kernel, found: Found, complain: Complain, how: str = "") -> Handle | None:
+    """The handle of an object that a walk led to; None, and a complaint, if it is no socket of that table."""
+    if kernel.index is not None:
+        entry = kernel.index[found.address]
+        return handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
+    try:
+        handle = handle_at(kernel, found.address, how or found.how, content=found.content)
+    except drgn.FaultError as error:
+        complain(f"a socket at {found.address:#x} ({found.how}) is unreadable: {error}")
+        return None
+    if handle.kind.name not in found.kinds:
+        complain(f"what the table of {found.how} sockets leads to at {found.address:#x} is none: left out")
+        return None
+    return handle
+
+
+def _subflows(kernel: Kernel, multipath: list[int], complain: Complain) -> Iterator[tuple[int, str]]:
+    """The TCP sockets of MPTCP sockets: the first one of a fresh socket is in no table and has no file of its own."""
+    for msk in multipath:
+        try:
+            for address in subflows(kernel, msk, complain):
+                yield address, f"subflow of {msk:#x}"
+        except drgn.FaultError as error:
+            complain(f"the subflows of the MPTCP socket at {msk:#x} are unreadable: {error}")
+
+
+def _in_files(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, str]]:
+    """The ``struct sock *`` of every open file that is a socket, and the descriptor that led there."""
+    files_seen: set[int] = set()
+    tables_seen: set[int] = set()
+    for task in tasks(kernel, complain):
+        if task.files in tables_seen:
+            continue
+        tables_seen.add(task.files)
+        try:
+            entries = descriptors(kernel, task.files)
+        except drgn.FaultError as error:
+            complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
+            continue
+        for fd, file in entries:
+            if file in files_seen:
+                continue
+            files_seen.add(file)
+            try:
+                socket = socket_of_file(kernel, file)
+            except drgn.FaultError as error:
+                complain(f"descriptor {fd} of {task.comm} ({task.pid}) is unreadable: {error}")
+                continue
+            sk = sock_of(kernel, socket) if socket else 0
+            if sk:
+                yield sk, f"fd:{task.pid}/{fd}"

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One guest for each kernel, with the scenario open in it: every live check of a kernel runs in that one boot."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from oracle.truth import Truth, of_raw
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT / "scripts"))
+
+from vmlib.errors import NotCarried  # noqa: E402
+from vmlib.guest import PROJECT_IN_GUEST, Done, Guest  # noqa: E402
+from vmlib.scenario import Scenario, started  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WANTED = (os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 6.1 6.12 newest").split()
+EVERY = ("5.10", "6.1", "6.12", "newest") if os.environ.get("SOCKCRASH_LONG_TESTS") else ("6.1", "newest")
+SERIES = tuple(series for series in EVERY if series in WANTED)
+COMMAND = ("python3", "-m", "sockcrash")
+PATIENCE = 300.0
+Record = dict[str, Any]
+
+
+@dataclass
+class Live:
+    """A running guest that holds the scenario."""
+
+    series: str
+    guest: Guest
+    scenario: Scenario
+
+    def run(self, *args: str) -> Done:
+        """sockcrash in the guest, on its own kernel; it starts slowly there."""
+        done = self.guest.run([*COMMAND, *args], timeout=PATIENCE, cwd=PROJECT_IN_GUEST)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "internal error" not in done.stderr, done.stderr
+        return done
+
+    def between(self, look: Callable[[], str]) -> tuple[list[Record], Truth]:
+        """The jsonl of a look at all sockets, and what the kernel said just before and just after."""
+        self.scenario.before()
+        text = look()
+        self.scenario.after()
+        return [json.loads(line) for line in text.splitlines()], of_raw(self.scenario.truth())
+
+
+@pytest.fixture(scope="session", params=SERIES)
+def live(request: pytest.FixtureRequest) -> Iterator[Live]:
+    """Each kernel in turn."""
+    try:
+        guest = Guest.boot(request.param)
+    except NotCarried as error:
+        pytest.skip(f"{request.param}: {error}")
+    with guest:
+        guest.put_project()
+        with started(guest) as scenario:
+            yield Live(request.param, guest, scenario)
+        guest.check_console()
