@@ -30,10 +30,22 @@ def main(dump: Path, shelf: Path) -> None:
     place = shelf / series
     place.mkdir(parents=True, exist_ok=True)
     core, types = place / "vmcore.xz", place / "types.xz"
-    command = ["snapshot", "-c", str(dump / "vmcore"), "--all", "-o", str(core), "--types-in", str(types), "--force"]
+    command = [
+        "snapshot",
+        "-c",
+        str(dump / "vmcore"),
+        "--all",
+        "-o",
+        str(core),
+        "--types-in",
+        str(types),
+        "--force",
+    ]
     subprocess.run([sys.executable, "-m", "sockcrash", *command], check=True)
     truth = json.loads((dump / "truth.json").read_text())
-    (place / "truth.json.xz").write_bytes(lzma.compress(json.dumps(truth, separators=(",", ":")).encode(), preset=9))
+    (place / "truth.json.xz").write_bytes(
+        lzma.compress(json.dumps(truth, separators=(",", ":")).encode(), preset=9)
+    )
     (place / "meta.toml").write_text(_account(series, core, place))
     print(f"{place}: {sum(path.stat().st_size for path in place.iterdir())} bytes", file=sys.stderr)
 

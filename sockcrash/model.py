@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = (
     "EMPTY",
     "Absent",
+    "Account",
+    "Disagreement",
     "Endpoint",
     "OptionValue",
     "Owner",
@@ -18,6 +20,7 @@ __all__ = (
     "Reason",
     "Section",
     "SocketRecord",
+    "Tally",
     "Timer",
 )
 
@@ -60,11 +63,12 @@ class Section(Mapping[str, Any]):
     ``index`` maps each name to its place in the tuple, and has them in that order.
     """
 
-    __slots__ = ("_index", "_values")
+    __slots__ = ("_absent", "_index", "_values")
 
     def __init__(self, index: Mapping[str, int], values: tuple[Any, ...]) -> None:
         self._index = index
         self._values = values
+        self._absent: dict[str, Absent] | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self._values[self._index[name]]
@@ -80,7 +84,23 @@ class Section(Mapping[str, Any]):
 
     def items(self) -> ItemsView[str, Any]:
         """Names and values; all of them at once, not one look-up each."""
-        return dict(zip(self._index, self._values, strict=True)).items()
+        return self.plain().items()
+
+    def values(self) -> ValuesView[Any]:
+        """The values; likewise."""
+        return self.plain().values()
+
+    def plain(self) -> dict[str, Any]:
+        """A dict of its own."""
+        return dict(zip(self._index, self._values, strict=True))
+
+    def absent(self) -> dict[str, Absent]:
+        """What is absent, by name; looked for once."""
+        if self._absent is None:
+            gone = [number for number, value in enumerate(self._values) if value.__class__ is Absent]
+            names = list(self._index) if gone else []
+            self._absent = {names[number]: self._values[number] for number in gone}
+        return self._absent
 
     @property
     def index(self) -> Mapping[str, int]:
@@ -132,7 +152,19 @@ class Endpoint:
         return {name: value for name, value in values if value is not None}
 
 
-_END = ("address", "cid", "port", "path", "inode", "portid", "groups", "ifindex", "device", "ethertype", "queue")
+_END = (
+    "address",
+    "cid",
+    "port",
+    "path",
+    "inode",
+    "portid",
+    "groups",
+    "ifindex",
+    "device",
+    "ethertype",
+    "queue",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +273,52 @@ class SocketRecord:
 
     def sections(self) -> dict[str, Section]:
         """The sections that this kind of socket has, by name."""
-        every = ((name, getattr(self, name)) for name in SECTIONS)
-        return {name: section for name, section in every if section}
+        return {name: section for name in SECTIONS if (section := getattr(self, name)).unpacked}
 
 
 SECTIONS = ("sock", "tcp", "minisock", "mptcp", "udp", "raw", "unix", "packet", "netlink", "vsock", "xdp")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How the options of one level fared against getsockopt(2).
+
+    ``lost``: those that memory does not give, by name and reason, and how often.
+    """
+
+    level: str
+    compared: int
+    equal: int
+    moved: int
+    lost: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One option of one socket of which memory says ``memory`` and getsockopt says ``kernel``."""
+
+    socket: str
+    level: str
+    name: str
+    number: int
+    memory: str
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Options in memory against getsockopt(2). ``silent`` sockets could not be compared.
+
+    ``unknown``: options that the kernel answers and no row knows, by level and number, with the sockets.
+    """
+
+    sockets: int
+    tallies: tuple[Tally, ...]
+    disagreements: tuple[Disagreement, ...]
+    unknown: Mapping[tuple[str, int], tuple[str, ...]]
+    silent: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing speaks against us."""
+        return not self.disagreements and not self.unknown

@@ -333,7 +333,9 @@ class Spawned:
         self.guest.check_console()
         if header["line"] is None:
             words = self.guest.get(self.log).decode(errors="replace")[-3000:]
-            raise GuestError(f"in the guest: process {self.pid} ended, or was silent for {timeout:.0f} s:\n{words}")
+            raise GuestError(
+                f"in the guest: process {self.pid} ended, or was silent for {timeout:.0f} s:\n{words}"
+            )
         return str(header["line"])
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ __all__ = ("main",)
 _COMMANDS = {
     "inspect": ("inspect", "Show sockets in full."),
     "options": ("options", "Show socket options: value, who set it, default, where it is stored."),
+    "verify": ("verify", "Compare options in memory with getsockopt, byte for byte."),
     "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
     "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
     "info": ("info", "Show what a snapshot or dump holds, when and how it was taken."),
@@ -51,7 +52,9 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="sockcrash")
 def group() -> None:
     """Look into a kernel's sockets: the running kernel's (as root), or a vmcore's.

@@ -49,7 +49,9 @@ def chosen(
     for handle in handles:
         for record in session.records([handle], many=False):
             values = {name: _value(session.kernel, record, name) for name in names}
-            if any(isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values.values()):
+            if any(
+                isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values.values()
+            ):
                 session.unreadable = True
             yield record, values
 

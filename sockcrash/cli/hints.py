@@ -23,9 +23,13 @@ def wrong_command(word: str, commands: list[str], ctx: click.Context) -> click.U
     from sockcrash.target.corefile import looks_like_core
 
     if looks_like_core(word):
-        return click.UsageError(f"{word} is a core dump; did you mean: sockcrash inspect -c {word} --all?", ctx)
+        return click.UsageError(
+            f"{word} is a core dump; did you mean: sockcrash inspect -c {word} --all?", ctx
+        )
     try:
         parse_spec(word)
     except UsageError:
         return click.UsageError(f"No such command {word!r}.{nearest(word, commands)}", ctx)
-    return click.UsageError(f"{word!r} names a socket, not a command; did you mean: sockcrash inspect {word}?", ctx)
+    return click.UsageError(
+        f"{word!r} names a socket, not a command; did you mean: sockcrash inspect {word}?", ctx
+    )

@@ -40,7 +40,12 @@ def command(file: str, output_format: str) -> int:
     else:
         opened = open_target(TargetOptions(core=file))
         target = opened.describe()
-        facts = {"what": "a vmcore", "kernel": opened.release, "taken": opened.taken, "notes": list(opened.notes)}
+        facts = {
+            "what": "a vmcore",
+            "kernel": opened.release,
+            "taken": opened.taken,
+            "notes": list(opened.notes),
+        }
     if output_format == "json":
         click.echo(json.dumps({"schema": json.SCHEMA, "target": target, "info": facts}))
         return 0
@@ -61,7 +66,9 @@ def _of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
         "what": f"a snapshot of {len(sockets)} sockets",
         "kernel": meta["release"],
         "taken": meta["taken"],
-        "from": {"live": "the running kernel", "qemu": "a QEMU guest"}.get(meta["source"], f"a {meta['source']}"),
+        "from": {"live": "the running kernel", "qemu": "a QEMU guest"}.get(
+            meta["source"], f"a {meta['source']}"
+        ),
         "written": f"{meta['written']} by {meta['tool']}",
         "selected": meta["selection"],
         "sockets": [f"{count} {kind}" for kind, count in kinds.most_common()],

@@ -21,8 +21,14 @@ __all__ = ("command",)
 @click.command("inspect")
 @click.argument("specs", metavar="[SPEC]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every socket of every namespace.")
-@click.option("-f", "--fields", metavar="NAME,...", help="Only these fields: members by their names in C, or values.")
-@click.option("--every", is_flag=True, help="Every socket option, not only what an untouched socket would show otherwise.")
+@click.option(
+    "-f", "--fields", metavar="NAME,...", help="Only these fields: members by their names in C, or values."
+)
+@click.option(
+    "--every",
+    is_flag=True,
+    help="Every socket option, not only what an untouched socket would show otherwise.",
+)
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
 @netns_option
 @output_options("text", "table", "json", "jsonl", "csv", "crash")

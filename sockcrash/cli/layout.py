@@ -32,9 +32,13 @@ def command(target: TargetOptions, names: tuple[str, ...], output_format: str) -
     from sockcrash.target import open_target
 
     opened = open_target(target)
-    table = [row for row in layout_rows(kernel_of(opened.prog)) if not names or set(names) & {row.group, row.name}]
+    table = [
+        row for row in layout_rows(kernel_of(opened.prog)) if not names or set(names) & {row.group, row.name}
+    ]
     if names and not table:
-        raise UsageError(f"no row or group is named {', '.join(names)}", hint="sockcrash layout prints all of them")
+        raise UsageError(
+            f"no row or group is named {', '.join(names)}", hint="sockcrash layout prints all of them"
+        )
     if output_format == "json":
         document = {
             "schema": json.SCHEMA,

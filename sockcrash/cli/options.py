@@ -65,7 +65,9 @@ def command(
     session = Session(target)
     handles = session.handles(parsed, everything=everything, force=force, netns=netns)
     reader = session.option_reader(every=every, levels=wanted_levels, names=wanted_names)
-    records = session.records(handles, many=everything or len(parsed) > 1 or any(spec.plural for spec in parsed), options=reader)
+    records = session.records(
+        handles, many=everything or len(parsed) > 1 or any(spec.plural for spec in parsed), options=reader
+    )
     _show(session.target.describe(), records, every or bool(names), output_format)
     return session.status
 

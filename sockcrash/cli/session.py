@@ -19,7 +19,7 @@ from sockcrash.kernel.view import Kernel, kernel_of
 from sockcrash.locate import all_sockets, in_namespace, locate
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
-from sockcrash.model import Absent, Reason, SocketRecord
+from sockcrash.model import SECTIONS, Absent, Reason, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.target import Target, TargetOptions, looks_like_core, open_target
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sockcrash.locate.address import Handle
 
 __all__ = ("Session", "parse_specs")
+
+_NO_SECTIONS = [name for name in SocketRecord.__dataclass_fields__ if name not in SECTIONS]
 
 logger = logging.getLogger("sockcrash")
 
@@ -104,11 +106,11 @@ class Session:
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
-        values = [value for section in record.sections().values() for value in section.values()]
-        values += [getattr(record, name) for name in SocketRecord.__dataclass_fields__]
+        gone = [value for section in record.sections().values() for value in section.absent().values()]
+        gone += [value for name in _NO_SECTIONS if (value := getattr(record, name)).__class__ is Absent]
         if isinstance(record.options, tuple):
-            values += [option.value for option in record.options]
-        if record.torn or any(isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values):
+            gone += [option.value for option in record.options if isinstance(option.value, Absent)]
+        if record.torn or any(value.reason is Reason.UNREADABLE for value in gone):
             self.unreadable = True
 
 

@@ -19,8 +19,12 @@ __all__ = ("command",)
 @click.command("snapshot")
 @click.argument("specs", metavar="[SPEC]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every socket of every namespace.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file; .xz, .gz, .zst pack.")
-@click.option("--types-in", type=click.Path(path_type=Path), help="Write the types (BTF) to this file beside it.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The file; .xz, .gz, .zst pack."
+)
+@click.option(
+    "--types-in", type=click.Path(path_type=Path), help="Write the types (BTF) to this file beside it."
+)
 @click.option("--force", is_flag=True, help="Overwrite files; take addresses that can't be proved.")
 @netns_option
 @target_options

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sockcrash.errors import UsageError
-from sockcrash.locate.spec import Spec
+
+if TYPE_CHECKING:
+    from sockcrash.locate.spec import Spec
 
 __all__ = ("with_texts",)
 
@@ -33,7 +36,9 @@ def _content(name: str) -> str:
                 raw = file.read(MAX_SIZE + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UsageError(f"@{name}: {why}", hint="@FILE names a file with the output of ss, or of /proc/net") from None
+        raise UsageError(
+            f"@{name}: {why}", hint="@FILE names a file with the output of ss, or of /proc/net"
+        ) from None
     if len(raw) > MAX_SIZE:
         raise UsageError(f"{name}: it is larger than {MAX_SIZE >> 20} MiB: that is no output of ss")
     return raw.decode("utf-8", "surrogateescape")

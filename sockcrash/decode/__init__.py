@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import drgn
 
@@ -12,70 +11,83 @@ from sockcrash.decode.congestion import congestion_section
 from sockcrash.decode.endpoint import endpoints
 from sockcrash.decode.family import family_fields
 from sockcrash.decode.parts import Parts
+from sockcrash.decode.plan import Plan, plan_for
 from sockcrash.decode.sock import sock_section
 from sockcrash.decode.surroundings import cgroup_path, device_name
 from sockcrash.decode.tcp import tcp_section
 from sockcrash.decode.timers import minisock_timers, tcp_timers
+from sockcrash.decode.want import EVERYTHING, Want
 from sockcrash.kernel import uapi
 from sockcrash.kernel.mptcp import owner_of_subflow
-from sockcrash.kernel.options import option_group
 from sockcrash.model import EMPTY, Absent, Reason, Section, SocketRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sockcrash.decode.inheritance import OptionReader
     from sockcrash.decode.owner import Owners
     from sockcrash.kernel.view import Kernel, Reader
     from sockcrash.locate.address import Handle
+    from sockcrash.model import OptionValue
 
 __all__ = ("decode",)
 
 TRIES = 3
 _MINI = Absent(Reason.NOT_APPLICABLE, "a mini socket has none")
+_NO_COOKIE = Absent(Reason.NOT_ASSIGNED, "nobody has asked for it yet")
+_NOT_WANTED = Absent(Reason.NOT_APPLICABLE, "not read")
 _NOT_V6 = Absent(Reason.NOT_APPLICABLE, "no IPv6 socket")
 _NO_INODE = Absent(Reason.NOT_APPLICABLE, "no struct socket: orphaned, or not accepted yet")
+_INET = (uapi.AF_INET, uapi.AF_INET6)
 _WATCHED = ("snd_nxt", "rcv_nxt", "segs_in", "segs_out")
 
 
 def decode(
-    kernel: Kernel, handle: Handle, owners: Owners | None = None, options: OptionReader | None = None
+    kernel: Kernel,
+    handle: Handle,
+    owners: Owners | None = None,
+    options: OptionReader | None = None,
+    want: Want = EVERYTHING,
 ) -> SocketRecord:
-    """Read one socket. Raises drgn.FaultError when nothing of it can be read."""
-    wanted = (option_group(handle.kind.name),) if options and handle.kind.full else ()
-    sections, torn = _read(kernel, kernel.reader(*handle.kind.groups, *wanted), handle.address, handle.content)
+    """Read one socket, or the wanted part of it. Raises drgn.FaultError when nothing of it can be read."""
+    plan = plan_for(kernel, handle.kind, want, options=options is not None)
+    sections, content, torn = _read(kernel, plan.reader, handle.address, handle.content)
     if kernel.index is not None:
         torn = torn or kernel.index[handle.address].torn
     if not handle.kind.full:
         return _mini(kernel, handle, sections, torn)
-    if options is None:
-        return _full(kernel, handle, sections, torn, owners)
-    record = _full(kernel, handle, sections[:-1], torn, owners)
-    found = options.read(handle.kind.name, handle.address, sections[0], sections[-1])
-    return dataclasses.replace(record, options=found)
+    found = None
+    if options is not None:
+        found = options.read(handle.kind.name, handle.address, sections[0], sections[-1])
+        sections = sections[:-1]
+    return _full(kernel, handle, sections, content, torn, owners, found, want, plan)
 
 
 def _read(
     kernel: Kernel, reader: Reader, address: int, content: bytes | None
-) -> tuple[tuple[Section, ...], bool]:
-    """The sections of an object; on a live kernel read until two reads agree, at most TRIES times.
+) -> tuple[tuple[Section, ...], bytes, bool]:
+    """The sections of an object, their bytes if these are complete, and whether they are torn.
 
-    ``content`` is what was read of it just now, if it was.
+    On a live kernel it is read until two reads agree, at most TRIES times. ``content`` is what was read of it just
+    now, if it was.
     """
     kernel.tick()
     try:
         if content is None or len(content) < reader.size or kernel.exact:
             content = reader.fetch(address)
     except drgn.FaultError:
-        return reader.salvaged(address), False
+        return reader.salvaged(address), b"", False
     sections = reader.sections(address, content)
     if not kernel.live:
-        return sections, False
+        return sections, b"" if kernel.exact else content, False
     for _ in range(TRIES):
-        again = reader.sections(address, reader.fetch(address))
+        content = reader.fetch(address)
+        again = reader.sections(address, content)
         if _identity(sections) == _identity(again):
-            return again, False
+            return again, content, False
         sections = again
         kernel.tick()
-    return sections, True
+    return sections, content, True
 
 
 def _identity(sections: tuple[Section, ...]) -> tuple[object, ...]:
@@ -84,9 +96,8 @@ def _identity(sections: tuple[Section, ...]) -> tuple[object, ...]:
     return tuple(section[name] for section in sections for name in names if name in section)
 
 
-def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool) -> dict[str, object]:
-    cookie = identity["skc_cookie"]
-    not_asked = Absent(Reason.NOT_ASSIGNED, "nobody has asked for it yet")
+def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool) -> dict[str, Any]:
+    cookie, net, ifindex = identity["skc_cookie"], identity["skc_net"], identity["skc_bound_dev_if"]
     local, peer = endpoints(kernel, identity)
     return {
         "address": handle.address,
@@ -96,14 +107,15 @@ def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool) -> di
         "note": handle.note,
         "torn": torn,
         "family": _name(uapi.FAMILIES, identity["skc_family"]),
-        "state": _state(identity),
+        # UNIX, NETLINK and the like keep TCP_* or SS_* numbers of their own in skc_state.
+        "state": _name(uapi.TCP_STATES, identity["skc_state"]),
         "local": local,
         "peer": peer,
-        "cookie": not_asked if cookie == 0 else cookie,
+        "cookie": _NO_COOKIE if cookie == 0 else cookie,
         "netns": identity["netns"],
         "v6only": _v6only(identity),
-        "ifindex": identity["skc_bound_dev_if"],
-        "device": device_name(kernel, identity["skc_net"], identity["skc_bound_dev_if"]),
+        "ifindex": ifindex,
+        "device": device_name(kernel, net, ifindex),
     }
 
 
@@ -118,36 +130,44 @@ def _v6only(identity: Section) -> bool | Absent:
     return bit if isinstance(bit, Absent) else bool(bit)
 
 
-def _state(identity: Section) -> str | Absent:
-    """The state's name. UNIX, NETLINK and the like keep TCP_* or SS_* numbers of their own in skc_state."""
-    return _name(uapi.TCP_STATES, identity["skc_state"])
-
-
 def _full(
-    kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: bool, owners: Owners | None
+    kernel: Kernel,
+    handle: Handle,
+    sections: Sequence[Section],
+    content: bytes,
+    torn: bool,
+    owners: Owners | None,
+    options: tuple[OptionValue, ...] | Absent | None,
+    want: Want,
+    plan: Plan,
 ) -> SocketRecord:
     identity, full, sock, *rest = sections
     fields = _common(kernel, handle, identity, torn)
     family, protocol = identity["skc_family"], full["sk_protocol"]
-    is_tcp = handle.kind.name == "tcp"
-    is_inet = family in (uapi.AF_INET, uapi.AF_INET6)
-    protocols = uapi.NETLINK_PROTOCOLS if family == uapi.AF_NETLINK else uapi.PROTOCOLS if is_inet else {}
-    has_socket = bool(full["sk_socket"])
+    protocols = (
+        uapi.NETLINK_PROTOCOLS if family == uapi.AF_NETLINK else uapi.PROTOCOLS if family in _INET else {}
+    )
     own = rest[0] if rest else EMPTY
-    fields |= family_fields(kernel, handle.kind.name, Parts(handle.address, identity, full, sock, own))
+    if handle.kind.name == "tcp":
+        fields["tcp"] = tcp_section(kernel, identity, own, plan.computed)
+        if "cc" in want.parts:
+            fields["cc"] = congestion_section(kernel, handle.address, own, content)
+        if "timers" in want.parts:
+            fields["timers"] = tcp_timers(kernel.clock(), own, rest[1])
+    else:
+        fields |= family_fields(kernel, handle.kind.name, Parts(handle.address, identity, full, sock, own))
+    if owners is not None and "owners" in want.parts:
+        fields["owners"] = owners.of(handle, full, _part_of(kernel, handle, own))
     return SocketRecord(
-        **fields,  # type: ignore[arg-type]
+        **fields,
         type=_name(uapi.TYPES, full["sk_type"]),
         protocol=_name(protocols, protocol),
-        inode=full["inode"] if has_socket else _NO_INODE,
+        inode=(full.get("inode", _NOT_WANTED) if full["sk_socket"] else _NO_INODE),
         uid=full["sk_uid"],
         mark=full["sk_mark"],
-        cgroup=cgroup_path(kernel, full["cgroup"]),
-        owners=owners.of(handle, full, _part_of(kernel, handle, own)) if owners else (),
+        cgroup=cgroup_path(kernel, full.get("cgroup", _NOT_WANTED)),
         sock=sock_section(kernel, sock),
-        tcp=tcp_section(kernel, identity, rest[0]) if is_tcp else EMPTY,
-        cc=congestion_section(kernel, handle.address, rest[0]) if is_tcp else EMPTY,
-        timers=tcp_timers(kernel.clock(), rest[0], rest[1]) if is_tcp else None,
+        options=options,
     )
 
 
@@ -173,7 +193,7 @@ def _mini(kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: b
     from sockcrash.decode.owner import mini_owner
 
     return SocketRecord(
-        **fields,  # type: ignore[arg-type]
+        **fields,
         type="SOCK_STREAM",
         protocol="IPPROTO_TCP",
         inode=_MINI,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.layout import Group
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("Computed", "Extension", "amend", "append", "computed_values", "extension", "pointer_text")
+__all__ = ("Computed", "Extension", "amend", "append", "computed_values", "extension", "pointer")
 
 # name, the members it is made of, a function of the clock and their values
 Computed = tuple[tuple[str, tuple[str, ...], Callable[..., Any]], ...]
@@ -25,7 +25,9 @@ class Extension:
 
     def __init__(self, index: Mapping[str, int], computed: Computed, lost: Mapping[str, Absent]) -> None:
         self._computed = computed
-        self._index = {name: number for number, name in enumerate((*index, *(name for name, _, _ in computed)))}
+        self._index = {
+            name: number for number, name in enumerate((*index, *(name for name, _, _ in computed)))
+        }
         self._rows: list[tuple[Callable[..., Any], Callable[[Any], Any]]] = []
         used: set[str] = set()
         for _, inputs, function in computed:
@@ -45,7 +47,9 @@ class Extension:
         if Absent in map(type, self._used(values)):
             added = computed_values(section, self._computed, clock)
             return Section(self._index, (*values, *added.values()))
-        return Section(self._index, (*values, *[function(clock, *pick(values)) for function, pick in self._rows]))
+        return Section(
+            self._index, (*values, *[function(clock, *pick(values)) for function, pick in self._rows])
+        )
 
 
 def extension(kernel: Kernel, section: Section, group: Group, computed: Computed) -> Extension:
@@ -53,7 +57,7 @@ def extension(kernel: Kernel, section: Section, group: Group, computed: Computed
     memo: dict[int, tuple[Mapping[str, int], Extension]] = kernel.cache.setdefault("extensions", {})
     index = section.index
     if id(index) not in memo:
-        lost = {bound.field.name: bound.absent for bound in kernel.bounds(group) if bound.absent}
+        lost = {bound.field.name: bound.absent for bound in kernel.bounds(group) if bound.absent is not None}
         memo[id(index)] = (index, Extension(index, computed, lost))
     return memo[id(index)][1]
 
@@ -93,11 +97,9 @@ def amend(section: Section, added: Mapping[str, Any], without: Iterable[str] = (
     return Section({name: number for number, name in enumerate(values)}, tuple(values.values()))
 
 
-def pointer_text(value: int | Absent) -> str | Absent:
-    """A pointer as the hexadecimal string that a user can give to look at what it points to."""
-    if isinstance(value, Absent):
-        return value
-    return f"{value:#x}" if value else NULL
+def pointer(value: int | Absent) -> int | Absent:
+    """A pointer, absent when it is NULL."""
+    return value if isinstance(value, Absent) else value or _NULL
 
 
-NULL = Absent(Reason.NOT_APPLICABLE, "NULL pointer")
+_NULL = Absent(Reason.NOT_APPLICABLE, "NULL pointer")

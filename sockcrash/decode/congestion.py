@@ -14,14 +14,21 @@ from sockcrash.model import Absent, Reason, Section
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("congestion_section",)
+__all__ = ("INPUTS", "congestion_section")
 
 _BW_SCALE = 24
 _NOT_YET = Absent(Reason.NOT_ASSIGNED, "not initialised: no connection yet")
 
 
-def congestion_section(kernel: Kernel, address: int, tcp: Section) -> Section | Absent:
-    """Every member of the struct that the socket's algorithm keeps in ``icsk_ca_priv``."""
+# of the tcp section
+INPUTS = ("congestion", "icsk_ca_initialized", "mss_cache", "delivered", "delivered_ce")
+
+
+def congestion_section(kernel: Kernel, address: int, tcp: Section, content: bytes) -> Section | Absent:
+    """Every member of the struct that the socket's algorithm keeps in ``icsk_ca_priv``.
+
+    ``content``: what was read of the socket; if that ends before, the area is read by itself.
+    """
     algorithm = tcp["congestion"]
     if isinstance(algorithm, Absent):
         return algorithm
@@ -31,9 +38,14 @@ def congestion_section(kernel: Kernel, address: int, tcp: Section) -> Section | 
     reader = private_reader(kernel, algorithm)
     offset = kernel.offsets(PRIVATE_AREA).get("icsk_ca_priv")
     if isinstance(reader, Absent) or offset is None:
-        return reader if isinstance(reader, Absent) else kernel.bounds(PRIVATE_AREA)[0].absent or tcp["congestion"]
+        return (
+            reader
+            if isinstance(reader, Absent)
+            else kernel.bounds(PRIVATE_AREA)[0].absent or tcp["congestion"]
+        )
     try:
-        (section,) = reader.sections(address + offset)
+        inside = content[offset : offset + reader.size]
+        (section,) = reader.sections(address + offset, inside if len(inside) == reader.size else None)
     except drgn.FaultError as error:
         return kernel.unreadable(error)
     computed = _COMPUTED.get(algorithm)
@@ -53,7 +65,11 @@ _BBR: Computed = (
 )
 # dctcp_get_info(): marked and all acknowledged bytes of the current observation window
 _DCTCP: Computed = (
-    ("ab_ecn_bytes", ("mss_cache", "delivered_ce", "old_delivered_ce"), lambda _, mss, now, old: mss * (now - old)),
+    (
+        "ab_ecn_bytes",
+        ("mss_cache", "delivered_ce", "old_delivered_ce"),
+        lambda _, mss, now, old: mss * (now - old),
+    ),
     ("ab_tot_bytes", ("mss_cache", "delivered", "old_delivered"), lambda _, mss, now, old: mss * (now - old)),
 )
 _COMPUTED = {"bbr": _BBR, "dctcp": _DCTCP}

@@ -43,9 +43,8 @@ class _Listener:
 class OptionReader:
     """Reads the options that are wanted of sockets, and names the listeners that explain them.
 
-    Without ``every``,
-    those that an untouched socket would show otherwise. ``levels`` and ``names`` narrow it; what is
-    asked for by name is always given.
+    Without ``every``, those that an untouched socket would show otherwise. ``levels`` and ``names`` narrow it; what
+    is asked for by name is always given.
     """
 
     def __init__(
@@ -83,6 +82,10 @@ class OptionReader:
             found = self._explained(kind, identity, values, found)
         return [option for option in found if self._wants(option)]
 
+    def listeners_on(self, kind: str, identity: Section) -> list[int]:
+        """Every listener that ``inherited_from`` of a socket with that identity is chosen from."""
+        return [one.address for one in self._of_port.get((kind, *_port(identity)), ())]
+
     def _wants(self, option: OptionValue) -> bool:
         if self._levels and option.level not in self._levels:
             return False
@@ -92,13 +95,17 @@ class OptionReader:
         self, kind: str, identity: Section, values: tuple[Any, ...], options: list[OptionValue]
     ) -> list[OptionValue]:
         """The options with their listeners; what the listener has set alike is set, if the kernel may write it too."""
-        candidates = [one for one in self._of_port.get((kind, *_port(identity)), ()) if _could_accept(one, identity)]
+        candidates = [
+            one for one in self._of_port.get((kind, *_port(identity)), ()) if _could_accept(one, identity)
+        ]
         known = {key for one in candidates for key in one.options}
         if not known:
             return options
         carried = _carried(self._kernel, kind, values)
         return [
-            self._with_listener(option, carried, candidates) if (option.level, option.name) in known else option
+            self._with_listener(option, carried, candidates)
+            if (option.level, option.name) in known
+            else option
             for option in options
         ]
 
@@ -160,7 +167,9 @@ class OptionReader:
         options = socket_options(kernel, kind, address, identity, section, facts=False)
         carried = _carried(kernel, kind, section.unpacked)
         taken_over = ((key, one) for one in options if (key := (one.level, one.name)) in _INHERITED)
-        return _Listener(address, identity, {key: one for key, one in taken_over if one.origin == "set"}, carried)
+        return _Listener(
+            address, identity, {key: one for key, one in taken_over if one.origin == "set"}, carried
+        )
 
 
 def _port(identity: Section) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import drgn
 
-from sockcrash.decode.computed import amend, pointer_text
+from sockcrash.decode.computed import amend, pointer
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import SOCK
 from sockcrash.kernel.mptcp import fell_back, subflows
@@ -25,14 +25,14 @@ def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
     own = parts.own
     added = {
         "fallback": fell_back(kernel, own["flags"]),
-        "first": pointer_text(own["first"]),
+        "first": pointer(own["first"]),
         "subflows": _subflows(kernel, parts.address),
         **_queues(kernel, parts),
     }
     return {"mptcp": amend(own, added, ("ca_name",))}
 
 
-def _subflows(kernel: Kernel, address: int) -> tuple[str | Absent, ...] | Absent:
+def _subflows(kernel: Kernel, address: int) -> tuple[int, ...] | Absent:
     """Addresses of the TCP sockets on conn_list; what that list lacks makes it absent."""
     trouble: list[str] = []
     try:
@@ -41,7 +41,7 @@ def _subflows(kernel: Kernel, address: int) -> tuple[str | Absent, ...] | Absent
         return kernel.unreadable(error)
     if trouble:
         return Absent(Reason.UNREADABLE, trouble[0])
-    return tuple(pointer_text(sk) for sk in found)
+    return tuple(found)
 
 
 def _queues(kernel: Kernel, parts: Parts) -> dict[str, int | Absent]:

@@ -75,7 +75,9 @@ class Plan:
             inputs = block.inputs(values)
             if block.fresh and inputs[0]:
                 if here is None:
-                    here = dataclasses.replace(self.context, address=address, clock=self.context.kernel.clock())
+                    here = dataclasses.replace(
+                        self.context, address=address, clock=self.context.kernel.clock()
+                    )
                 found += block.make(here, values)
                 continue
             options = block.memo.get(inputs)
@@ -152,7 +154,11 @@ def socket_options(
     """The options of a full socket of which ``option_group(kind)`` is read, as Plan.options. Raises drgn.FaultError."""
     values = section.unpacked
     found = plan_of(kernel, kind, identity, values).options(address, values, facts=facts, differing=differing)
-    return _with_first_subflow(kernel, found, values, facts=facts, differing=differing) if kind == "mptcp" else found
+    return (
+        _with_first_subflow(kernel, found, values, facts=facts, differing=differing)
+        if kind == "mptcp"
+        else found
+    )
 
 
 def _with_first_subflow(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.fields import SOCKET
-from sockcrash.kernel.files import descriptors, references, socket_of_file, tasks
+from sockcrash.kernel.files import descriptors, open_sockets, references, tasks
 from sockcrash.model import Absent, Owner, Section
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sockcrash.locate.address import Handle
 
 __all__ = ("Owners", "mini_owner")
-
 
 
 class Owners:
@@ -31,7 +30,7 @@ class Owners:
     def __init__(self, kernel: Kernel, complain: Callable[[str], None], *, many: bool) -> None:
         self._kernel = kernel
         self._complain = complain
-        self._index = self._scan_all() if many and kernel.index is None else None
+        self._index = open_sockets(kernel, complain) if many and kernel.index is None else None
 
     def of(self, handle: Handle, full: Section, part_of: int = 0) -> tuple[Owner, ...] | Absent:
         """The owners of a full socket; ``part_of`` is the MPTCP socket that it carries data for, or 0."""
@@ -48,18 +47,19 @@ class Owners:
             return socket
         if not socket:
             return _without_socket(self._kernel, full)
+        if self._index is not None:
+            return tuple(self._index.get(socket, ()))
         try:
-            return tuple(self._of_socket(socket))
+            return tuple(self._search(socket))
         except drgn.FaultError as error:
             return self._kernel.unreadable(error)
 
-    def _of_socket(self, socket: int) -> list[Owner]:
+    def _search(self, socket: int) -> list[Owner]:
+        """The descriptors of one socket."""
         (row,) = self._kernel.reader(SOCKET).sections(socket)
         file = row["file"]
         if not file:
             return []
-        if self._index is not None:
-            return self._index.get(file, [])
         wanted = references(self._kernel, file)
         found: list[Owner] = []
         for holder, owner in self._descriptors():
@@ -78,22 +78,6 @@ class Owners:
                 continue
             for fd, file in entries:
                 yield file, Owner("fd", task.pid, task.comm, fd)
-
-    def _scan_all(self) -> dict[int, list[Owner]]:
-        index: dict[int, list[Owner]] = {}
-        is_socket: dict[int, bool] = {}
-        for file, owner in self._descriptors():
-            if file not in is_socket:
-                is_socket[file] = self._is_socket(file)
-            if is_socket[file]:
-                index.setdefault(file, []).append(owner)
-        return index
-
-    def _is_socket(self, file: int) -> bool:
-        try:
-            return socket_of_file(self._kernel, file) is not None
-        except drgn.FaultError:
-            return False
 
 
 def _without_socket(kernel: Kernel, full: Section) -> tuple[Owner, ...]:

@@ -11,11 +11,19 @@ from sockcrash.model import Absent, Section
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("sock_section",)
+__all__ = ("INPUTS", "sock_section")
+
+
+INPUTS = ("sk_drops", "drops0", "drops1")
 
 
 def sock_section(kernel: Kernel, sock: Section) -> Section:
-    """The sock section with ``drops``: sk_drops_read(), the sum of sk_drop_counters if the socket has them."""
+    """The sock section with ``drops``: sk_drops_read(), the sum of sk_drop_counters if the socket has them.
+
+    A section without the members that it is made of is left as it is.
+    """
+    if "drops0" not in sock:
+        return sock
     counters = (sock["drops0"], sock["drops1"])
     own = any(isinstance(counter, Absent) for counter in counters)
     return append(kernel, sock, {"drops": sock["sk_drops"] if own else sum(counters)})

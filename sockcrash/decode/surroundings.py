@@ -59,6 +59,6 @@ def _device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
         device = netdev_get_by_index(drgn.Object(kernel.prog, "struct net *", net), ifindex)
         if not device:
             return Absent(Reason.NOT_ASSIGNED, f"no device {ifindex} in its namespace")
-        return device.name.string_().decode("utf-8", "backslashreplace")
+        return str(device.name.string_().decode("utf-8", "backslashreplace"))
     except drgn.FaultError as error:
         return kernel.unreadable(error)

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("COMPUTED_NAMES", "tcp_section")
+__all__ = ("COMPUTED", "COMPUTED_NAMES", "tcp_section")
 
 _LISTENING = Absent(Reason.NOT_APPLICABLE, "a listener has no stream")
 _NO_SAMPLE = Absent(Reason.NOT_ASSIGNED, "no sample yet")
 
 
-def tcp_section(kernel: Kernel, identity: Section, tcp: Section) -> Section:
-    """The tcp section with what is computed from several members added behind the members."""
+def tcp_section(kernel: Kernel, identity: Section, tcp: Section, computed: Computed) -> Section:
+    """The tcp section with those of COMPUTED behind its members that are wanted."""
     listening = _LISTENING if identity["skc_state"] == uapi.LISTEN else None
-    return extension(kernel, tcp, TCP, _COMPUTED).of(tcp, kernel.clock(), instead=listening)
+    return extension(kernel, tcp, TCP, computed).of(tcp, kernel.clock(), instead=listening)
 
 
 def _seq(difference: int) -> int:
@@ -37,10 +37,12 @@ def _delivery_rate(_clock: Clock, rate: int, interval_us: int, mss: int) -> int 
     return rate * mss * 1_000_000 // interval_us if rate and interval_us else _NO_SAMPLE
 
 
-def _chrono(*kinds: int) -> Callable[..., int]:
+def _chrono(*kinds: int) -> Callable[..., int | Absent]:
     """enum tcp_chrono: 1 busy, 2 limited by the peer's window, 3 by the send buffer; µs in any of ``kinds``."""
 
-    def compute(clock: Clock, stat: tuple[int, ...], kind: int, start: int) -> int:
+    def compute(clock: Clock, stat: tuple[int, ...], kind: int, start: int) -> int | Absent:
+        if clock.lost is not None and kind in kinds:
+            return clock.lost
         running = clock.jiffies - start & 0xFFFFFFFF if kind in kinds else 0
         return (sum(stat[kind - 1] for kind in kinds) + running) * 1_000_000 // clock.hz
 
@@ -54,14 +56,16 @@ def _options(_clock: Clock, *bits: int) -> list[str]:
     return [name for name, bit in (*on, ("fastopen", fastopen)) if bit]
 
 
-def _total_rto_time(clock: Clock, total: int, stamp: int) -> int:
+def _total_rto_time(clock: Clock, total: int, stamp: int) -> int | Absent:
+    if clock.lost is not None and stamp:
+        return clock.lost
     return total + ((clock.mono_ns // 1_000_000 - stamp) & 0xFFFFFFFF if stamp else 0)
 
 
 _CHRONO = ("chrono_stat", "chrono_type", "chrono_start")
 
 # name, the members it is made of, how. Sequence numbers and their differences are modulo 2**32.
-_COMPUTED: Computed = (
+COMPUTED: Computed = (
     ("ca_state", ("icsk_ca_state",), lambda _, state: uapi.name_of(uapi.CA_STATES, state)),
     # tcp_packets_in_flight(), segments
     (
@@ -92,4 +96,4 @@ _COMPUTED: Computed = (
     ),
 )
 
-COMPUTED_NAMES = tuple(name for name, _, _ in _COMPUTED)
+COMPUTED_NAMES = tuple(name for name, _, _ in COMPUTED)

@@ -7,7 +7,6 @@ is the gate, and ``icsk_ack.pending`` bit 1 that of the delayed acknowledgement.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sockcrash.model import Absent, Reason, Section, Timer
@@ -15,19 +14,24 @@ from sockcrash.model import Absent, Reason, Section, Timer
 if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
 
-__all__ = ("minisock_timers", "tcp_timers")
+__all__ = ("INPUTS", "minisock_timers", "tcp_timers")
 
 _STOPPED = Absent(Reason.NOT_APPLICABLE, "not running")
 # ICSK_TIME_RETRANS, _PROBE0, _LOSS_PROBE, _REO_TIMEOUT
 _XMIT = {1: "retransmit", 3: "persist", 5: "loss-probe", 6: "rack-reorder"}
+_OTHERS = ("delayed-ack", "keepalive", "pacing", "compressed-ack", "time-wait", "syn-ack")
+_IDLE = {name: Timer(name, False, _STOPPED) for name in (*_XMIT.values(), *_OTHERS)}
 _DELACK_TIMER = 2  # ICSK_ACK_TIMER
-FIN_WAIT2 = 5
+# of the tcp section
+INPUTS = ("icsk_pending", "icsk_ack.pending")
 
 
 def tcp_timers(clock: Clock, tcp: Section, timers: Section) -> tuple[Timer, ...]:
     """Every timer of a full TCP socket, those that don't run included."""
     event = tcp["icsk_pending"]
-    xmit = [_timer(clock, name, _equal(event, number), timers["xmit_expires"]) for number, name in _XMIT.items()]
+    xmit = [
+        _timer(clock, name, _equal(event, number), timers["xmit_expires"]) for number, name in _XMIT.items()
+    ]
     delack = _bit(tcp["icsk_ack.pending"], _DELACK_TIMER)
     return (
         *xmit,
@@ -49,9 +53,11 @@ def _bit(value: int | Absent, mask: int) -> int | Absent:
 def _timer(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
     """A timer of which the expiry is in jiffies."""
     if not armed:
-        return _idle(name, armed if isinstance(armed, Absent) else _STOPPED)
+        return _idle(name, armed)
     if isinstance(expires, Absent):
         return Timer(name, True, expires)
+    if clock.lost is not None:
+        return Timer(name, True, clock.lost)
     left = (expires - clock.jiffies + (1 << 63) & (1 << 64) - 1) - (1 << 63)
     return Timer(name, True, left * 1000 // clock.hz)
 
@@ -59,15 +65,16 @@ def _timer(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) 
 def _timer_ns(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
     """A timer of which the expiry is in nanoseconds of CLOCK_MONOTONIC."""
     if not armed:
-        return _idle(name, armed if isinstance(armed, Absent) else _STOPPED)
+        return _idle(name, armed)
     if isinstance(expires, Absent):
         return Timer(name, True, expires)
+    if clock.lost is not None:
+        return Timer(name, True, clock.lost)
     return Timer(name, True, (expires - clock.mono_ns) // 1_000_000)
 
 
-@lru_cache(maxsize=256)
-def _idle(name: str, why: Absent) -> Timer:
-    return Timer(name, False, why)
+def _idle(name: str, armed: int | Absent) -> Timer:
+    return Timer(name, False, armed) if isinstance(armed, Absent) else _IDLE[name]
 
 
 def minisock_timers(clock: Clock, mini: Section) -> tuple[Timer, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import drgn
 
-from sockcrash.decode.computed import amend, pointer_text
+from sockcrash.decode.computed import amend, pointer
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import FULL
 from sockcrash.kernel.fields_unix import UNIX, UNIX_ADDRESS
@@ -31,7 +31,7 @@ _MAX_NAME = 1 << 12
 def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
     """The unix section and its ends."""
     own = parts.own
-    pointers = {name: pointer_text(own[name]) for name in ("peer", "listener", "oob_skb")}
+    pointers = {name: pointer(own[name]) for name in ("peer", "listener", "oob_skb")}
     section = amend(own, {**pointers, **_queues(kernel, parts)}, ("addr",))
     return {
         "unix": section,

@@ -54,7 +54,6 @@ class Borrowed:
         self.used[named.name, named.address] = named, symbol.size
         return named
 
-
     def to_json(self) -> list[tuple[str, int, int, str]]:
         """The symbols that were used: name, address, size, kind letter."""
         return sorted((named.name, named.address, size, named.code) for named, size in self.used.values())
@@ -72,7 +71,11 @@ class Kept:
         return [symbol for symbol, _ in self._symbols if symbol.name == name]
 
     def at(self, address: int) -> list[Named]:
-        return [symbol for symbol, size in self._symbols if symbol.address <= address < symbol.address + max(size, 1)]
+        return [
+            symbol
+            for symbol, size in self._symbols
+            if symbol.address <= address < symbol.address + max(size, 1)
+        ]
 
     def next_address(self, address: int) -> int:
         return _end(self._symbols, address)
@@ -82,7 +85,9 @@ class Kept:
 
 
 def _end(symbols: Iterable[tuple[Named, int]], address: int) -> int:
-    return max((symbol.address + size for symbol, size in symbols if symbol.address == address), default=address)
+    return max(
+        (symbol.address + size for symbol, size in symbols if symbol.address == address), default=address
+    )
 
 
 class _WithoutModules(Symbols):
@@ -114,7 +119,9 @@ def carry_types(prog: Program) -> dict[str, bytes]:
 def attach_carried(prog: Program, btf: dict[str, bytes], symbols: Source) -> None:
     """Give a Program the types and symbols that a snapshot carries."""
     kernel = BtfTypes(prog, Btf(btf["vmlinux"], byteorder=btf_source.byteorder_of(prog)))
-    readers: btf_modules.Readers = {name: partial(bytes, blob) for name, blob in sorted(btf.items()) if name != "vmlinux"}
+    readers: btf_modules.Readers = {
+        name: partial(bytes, blob) for name, blob in sorted(btf.items()) if name != "vmlinux"
+    }
     types = Types(prog, kernel, lambda: readers)
     prog.cache[CACHE] = types
     carried = _WithoutModules(prog, symbols)

@@ -8,11 +8,14 @@ goes on. ``node`` is the offset in bytes of the link in the objects that are yie
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import drgn
+
+from sockcrash.kernel.bulk import read_many
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -26,6 +29,7 @@ __all__ = (
     "chains",
     "follow",
     "heads",
+    "lists",
     "objects",
     "pointer",
     "ring",
@@ -36,6 +40,7 @@ Complain = Callable[[str], None]
 MAX_CHAIN = 1 << 20
 MAX_BUCKETS = 1 << 24
 _PAGE = 4096
+_NONE: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +101,19 @@ def _heads_piecemeal(
     return found
 
 
-def chains(kernel: Kernel, firsts: Iterable[int], node: int, complain: Complain) -> Iterator[int]:
-    """Objects on all lists that begin with one of ``firsts``."""
-    for first in firsts:
-        yield from follow(kernel, first, node, complain)
+def chains(
+    kernel: Kernel, firsts: Iterable[int], node: int, complain: Complain, known: Mapping[int, int] = _NONE
+) -> Iterator[int]:
+    """Objects on all lists that begin with one of ``firsts``.
+
+    ``known``: links that have been read before, of a dump, with the ones that follow them.
+    """
+    if kernel.live:
+        for first in firsts:
+            yield from follow(kernel, first, node, complain)
+    else:
+        for link, _ in _abreast(kernel, firsts, 0, 8, complain, known):
+            yield link - node
 
 
 def objects(
@@ -107,30 +121,76 @@ def objects(
 ) -> Iterator[tuple[int, bytes | None]]:
     """As ``chains``, each object with its first ``size`` bytes, which are read with the link in them.
 
-    None stands for the bytes of an object of which only the link can be read.
+    None stands for the bytes of an object that is not readable as a whole.
+    """
+    if kernel.live:
+        for address in chains(kernel, firsts, node, complain):
+            yield address, None
+    else:
+        for link, content in _abreast(kernel, firsts, node, size, complain):
+            yield link - node, content
+
+
+def _abreast(
+    kernel: Kernel,
+    firsts: Iterable[int],
+    node: int,
+    size: int,
+    complain: Complain,
+    known: Mapping[int, int] = _NONE,
+) -> Iterator[tuple[int, bytes | None]]:
+    """All lists of a dump at once, each step of all of them in order of address, and ``size`` bytes around each link.
+
+    The memory of a running kernel does not wait so long: there each list is followed to its end. Of links that are
+    ``known`` nothing is read.
     """
     unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
-    for first in firsts:
-        seen: set[int] = set()
-        link = first
-        while link and not link & 1:
-            if link in seen or len(seen) >= MAX_CHAIN:
-                complain(f"the list through {link:#x} runs in a circle: cut there")
-                break
+    seen: set[int] = set()
+    following = list(firsts)
+    for _ in range(MAX_CHAIN):
+        links: list[int] = []
+        for start in following:
+            link = start
+            while link in known and link not in seen:
+                seen.add(link)
+                yield link, None
+                link = known[link]
+            if link and not link & 1:
+                links.append(link)
+        if not links:
+            return
+        following = []
+        for address, content in read_many(kernel, [link - node for link in links], size):
+            link = address + node
+            if link in seen:
+                complain(f"the list through {link:#x} runs in a circle or into another one: cut there")
+                continue
             seen.add(link)
-            content: bytes | None
             try:
-                content = kernel.read(link - node, size)
-                (following,) = unpack(content, node)
-            except drgn.FaultError:
-                content = None
-                try:
-                    (following,) = unpack(kernel.read(link, 8))
-                except drgn.FaultError as error:
-                    complain(f"the list through {link:#x} is unreadable: {error}")
-                    break
-            yield link - node, content
-            link = following
+                (after,) = unpack(kernel.read(link, 8)) if content is None else unpack(content, node)
+            except drgn.FaultError as error:
+                complain(f"the list through {link:#x} is unreadable: {error}")
+                continue
+            yield link, content
+            following.append(after)
+    complain(f"lists of more than {MAX_CHAIN} objects can't be right: cut there")
+
+
+def lists(
+    kernel: Kernel, heads: Iterable[int], node: int, complain: Complain, known: Mapping[int, int] = _NONE
+) -> Iterator[int]:
+    """As ``chains``, of the lists whose ``hlist_head`` or ``hlist_nulls_head`` are at these addresses."""
+    if kernel.live:
+        for head in heads:
+            yield from chain(kernel, head, node, complain)
+        return
+    firsts: list[int] = []
+    for head, content in read_many(kernel, list(heads), 8):
+        if content is None:
+            complain(f"list head {head:#x} is unreadable")
+        else:
+            firsts.append(struct.unpack(kernel.byte_order + "Q", content)[0])
+    yield from chains(kernel, firsts, node, complain, known)
 
 
 def chain(kernel: Kernel, head: int, node: int, complain: Complain) -> Iterator[int]:

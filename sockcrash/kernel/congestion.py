@@ -7,6 +7,7 @@ the module are needed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ("PRIVATE_AREA", "private_reader")
 
-PRIVATE_AREA = Group(
-    "private_area", (row("icsk_ca_priv", "struct inet_connection_sock"),)
-)
+PRIVATE_AREA = Group("private_area", (row("icsk_ca_priv", "struct inet_connection_sock"),))
 
 # algorithm (tcp_congestion_ops.name): its struct, and the source file if that is not tcp_NAME.c
 _STRUCTS = {
@@ -84,10 +83,10 @@ def _find(kernel: Kernel, algorithm: str, ctype: str) -> Type | None:
     found = types.find([drgn.TypeKind.STRUCT], ctype.removeprefix("struct ")) if types else None
     if found is not None:
         return found
-    try:
-        return kernel.prog.type(ctype, f"{_module(algorithm)}.c")
-    except LookupError:
-        return None
+    for ending in ("c", "h"):
+        with contextlib.suppress(LookupError):
+            return kernel.prog.type(ctype, f"{_module(algorithm)}.{ending}")
+    return None
 
 
 def _leaves(type_: Type, prefix: str = "") -> Iterator[str]:

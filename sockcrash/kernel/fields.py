@@ -147,7 +147,10 @@ FILE = Group(
 # Where a struct socket lies in the slab object of its inode (net/socket.c, sock_alloc_inode).
 SOCKFS = Group(
     "sockfs",
-    (row("sockfs_inode", "struct sockfs_inode", "socket"), row("socket_alloc", "struct socket_alloc", "socket")),
+    (
+        row("sockfs_inode", "struct sockfs_inode", "socket"),
+        row("socket_alloc", "struct socket_alloc", "socket"),
+    ),
 )
 
 # Keys that lie inside of a socket's own object (others are behind pointers that no row follows).

@@ -68,11 +68,25 @@ TCP = Group(
         *_i("icsk_ca_state", "icsk_ca_initialized", "icsk_ca_setsockopt", "icsk_ca_dst_locked"),
         *_t("snd_cwnd"),
         row("snd_ssthresh", _T, to="ssthresh", by="ssthresh"),
-        *_t("snd_cwnd_cnt", "snd_cwnd_clamp", "snd_cwnd_used", "snd_cwnd_stamp", "prior_cwnd", "prior_ssthresh"),
+        *_t(
+            "snd_cwnd_cnt",
+            "snd_cwnd_clamp",
+            "snd_cwnd_used",
+            "snd_cwnd_stamp",
+            "prior_cwnd",
+            "prior_ssthresh",
+        ),
         *_t("prr_delivered", "prr_out", "is_cwnd_limited", "max_packets_out", "app_limited"),
         *_t("packets_out", "sacked_out", "lost_out", "retrans_out", "reordering", "reord_seen", "dsack_dups"),
         *_t("rack.mstamp", "rack.rtt_us", "rack.end_seq", "rack.reo_wnd_steps", "rack.reo_wnd_persist"),
-        *_t("rack.dsack_seen", "rack.advanced", "total_retrans", "bytes_retrans", "timeout_rehash", "plb_rehash"),
+        *_t(
+            "rack.dsack_seen",
+            "rack.advanced",
+            "total_retrans",
+            "bytes_retrans",
+            "timeout_rehash",
+            "plb_rehash",
+        ),
         *_t("delivered", "delivered_ce", "lost", "rate_delivered", "rate_interval_us", "rate_app_limited"),
         *_t("delivered_mstamp", "first_tx_mstamp"),
         # Segment sizes.
@@ -80,7 +94,9 @@ TCP = Group(
         *_i("icsk_ext_hdr_len", "icsk_pmtu_cookie"),
         *_i("icsk_mtup.enabled", "icsk_mtup.search_high", "icsk_mtup.search_low", "icsk_mtup.probe_size"),
         # What was negotiated in the handshake (RFC 7323, 2018, 3168).
-        *_t("rx_opt.tstamp_ok", "rx_opt.saw_tstamp", "rx_opt.sack_ok", "rx_opt.wscale_ok", "rx_opt.snd_wscale"),
+        *_t(
+            "rx_opt.tstamp_ok", "rx_opt.saw_tstamp", "rx_opt.sack_ok", "rx_opt.wscale_ok", "rx_opt.snd_wscale"
+        ),
         *_t("rx_opt.rcv_wscale", "rx_opt.mss_clamp", "rx_opt.user_mss", "rx_opt.ts_recent"),
         *_t("rx_opt.ts_recent_stamp", "rx_opt.rcv_tsval", "rx_opt.rcv_tsecr", "rx_opt.num_sacks"),
         *_t("tsoffset", "tcp_usec_ts", "ecn_flags"),
@@ -92,7 +108,9 @@ TCP = Group(
         *_t("thin_lto", "repair", "repair_queue", "recvmsg_inq", "tcp_tx_delay", "save_syn"),
         # Fast Open (RFC 7413), MPTCP, ULP.
         *_t("syn_data", "syn_data_acked", "syn_fastopen", "syn_fastopen_exp", "syn_fastopen_ch"),
-        *_t("syn_fastopen_child", "fastopen_connect", "fastopen_no_cookie", "fastopen_client_fail", "is_mptcp"),
+        *_t(
+            "syn_fastopen_child", "fastopen_connect", "fastopen_no_cookie", "fastopen_client_fail", "is_mptcp"
+        ),
         row("ulp_ops", _I, "icsk_ulp_ops->name", to="ulp", by="text", shared=True),
         row("rskq_defer_accept", _I, "icsk_accept_queue.rskq_defer_accept"),
         row("accept_queue.qlen", _I, "icsk_accept_queue.qlen.counter"),
@@ -119,7 +137,10 @@ TCP_TIMERS = Group(
         row(
             "keepalive_expires",
             _I,
-            Place("icsk_keepalive_timer.expires", commit='08dfe370239e ("tcp: introduce icsk->icsk_keepalive_timer")'),
+            Place(
+                "icsk_keepalive_timer.expires",
+                commit='08dfe370239e ("tcp: introduce icsk->icsk_keepalive_timer")',
+            ),
             Place("icsk_inet.sk.sk_timer.expires"),
         ),
         row(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.fields import FILE, row
+from sockcrash.kernel.bulk import read_many
+from sockcrash.kernel.fields import FILE, SOCKET, row
 from sockcrash.kernel.layout import Group
+from sockcrash.model import Owner
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("Task", "descriptors", "find_task", "references", "socket_of_file", "tasks")
+__all__ = (
+    "Task",
+    "descriptors",
+    "find_task",
+    "open_sockets",
+    "references",
+    "socket_of_file",
+    "socks_of",
+    "tasks",
+)
 
 MAX_FDS = 1 << 26
 MAX_TASKS = 1 << 22
@@ -113,7 +124,9 @@ def _task_addresses(kernel: Kernel, complain: Callable[[str], None]) -> Iterator
         for task in for_each_task(kernel.prog):
             yield task.value_()
     except drgn.FaultError as error:
-        complain(f"the table of PIDs is unreadable, threads with descriptors of their own may be missing: {error}")
+        complain(
+            f"the table of PIDs is unreadable, threads with descriptors of their own may be missing: {error}"
+        )
         for way in ("next", "prev"):
             yield from _process_list(kernel, way)
 
@@ -172,10 +185,78 @@ def descriptors(kernel: Kernel, files: int) -> list[tuple[int, int]]:
 
 def socket_of_file(kernel: Kernel, file: int) -> int | None:
     """The ``struct socket *`` of a ``struct file *``, None if it is no socket (f_op is not socket_file_ops)."""
+    (section,) = kernel.reader(FILE).sections(file)
+    return section["private_data"] if section["f_op"] == _operations(kernel) else None
+
+
+def open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Owner]]:
+    """Every ``struct socket *`` that a descriptor leads to, and the descriptors, in the order of tasks and numbers.
+
+    Of a dump the answer is remembered.
+    """
+    found: dict[int, list[Owner]] | None = kernel.cache.get("open_sockets")
+    if found is None:
+        found = _open_sockets(kernel, complain)
+        if not kernel.live:
+            kernel.cache["open_sockets"] = found
+    return found
+
+
+def _open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Owner]]:
+    holders: dict[int, list[Owner]] = {}
+    for task in tasks(kernel, complain):
+        try:
+            entries = descriptors(kernel, task.files)
+        except drgn.FaultError as error:
+            complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
+            continue
+        for fd, file in entries:
+            holders.setdefault(file, []).append(Owner("fd", task.pid, task.comm, fd))
+    sockets = _sockets_of_files(kernel, holders, complain)
+    found: dict[int, list[Owner]] = {}
+    for file, held in holders.items():
+        socket = sockets.get(file)
+        if socket:
+            found.setdefault(socket, []).extend(held)
+    return found
+
+
+def _sockets_of_files(
+    kernel: Kernel, holders: Mapping[int, list[Owner]], complain: Callable[[str], None]
+) -> dict[int, int]:
+    """The ``struct socket *`` of each ``struct file *`` that has one."""
+    reader, clock, operations = kernel.reader(FILE), kernel.clock(), _operations(kernel)
+    data, ops = (reader.indexes[0][name] for name in ("private_data", "f_op"))
+    found: dict[int, int] = {}
+    for file, content in read_many(kernel, holders, reader.size):
+        if content is None:
+            first = holders[file][0]
+            complain(f"descriptor {first.fd} of {first.comm} ({first.pid}) is unreadable: file {file:#x}")
+            continue
+        (values,) = reader.values(file, content, clock)
+        if values[ops] == operations:
+            found[file] = values[data]
+    return found
+
+
+def socks_of(kernel: Kernel, sockets: Collection[int]) -> dict[int, int]:
+    """The ``struct sock *`` of each ``struct socket *`` that can be read."""
+    reader, clock = kernel.reader(SOCKET), kernel.clock()
+    place = reader.indexes[0]["sk"]
+    contents = read_many(kernel, sockets, reader.size)
+    return {
+        socket: reader.values(socket, content, clock)[0][place]
+        for socket, content in contents
+        if content is not None
+    }
+
+
+def _operations(kernel: Kernel) -> int:
+    """The address of socket_file_ops, which marks the files that are sockets."""
     if "socket_file_ops" not in kernel.cache:
         kernel.cache["socket_file_ops"] = kernel.prog["socket_file_ops"].address_
-    (section,) = kernel.reader(FILE).sections(file)
-    return section["private_data"] if section["f_op"] == kernel.cache["socket_file_ops"] else None
+    address: int = kernel.cache["socket_file_ops"]
+    return address
 
 
 def references(kernel: Kernel, file: int) -> int:

@@ -8,9 +8,8 @@ place that this kernel's types have; all bound rows of a struct are compiled int
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import drgn
 
@@ -19,7 +18,18 @@ from sockcrash.model import Absent, Reason
 if TYPE_CHECKING:
     from drgn import Program, Type
 
-__all__ = ("Bound", "Convert", "Field", "Group", "MemberError", "Place", "Spot", "bind", "compile_groups", "resolve", "resolve_in")
+__all__ = (
+    "Bound",
+    "Convert",
+    "Field",
+    "Group",
+    "MemberError",
+    "Place",
+    "Spot",
+    "bind",
+    "resolve",
+    "resolve_in",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +70,9 @@ class Field:
     shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Rows that start at the same address and become one section of a record."""
+    """Rows that start at the same address and become one section of a record. A group equals itself only."""
 
     name: str
     fields: tuple[Field, ...]
@@ -180,7 +190,12 @@ def _spot(prog: Program, type_: Type, bit: int, bits: int) -> Spot:
     size = drgn.sizeof(scalar) if scalar.kind != drgn.TypeKind.VOID else 0
     if type_.kind == drgn.TypeKind.ARRAY and size == 1:
         return Spot(bit // 8, count, f"{count}s", ctype=label)
-    if scalar.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION, drgn.TypeKind.ARRAY) or size not in (1, 2, 4, 8):
+    if scalar.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION, drgn.TypeKind.ARRAY) or size not in (
+        1,
+        2,
+        4,
+        8,
+    ):
         total = drgn.sizeof(type_) if type_.is_complete() else 0
         return Spot(bit // 8, total, f"{total}s", ctype=label)
     signed = _is_signed(scalar)
@@ -229,94 +244,6 @@ def bind(prog: Program, field: Field) -> Bound:
 
 
 def _one_bit(spot: Spot, number: int) -> Spot:
-    return Spot(spot.offset, spot.size, _CODES[(spot.size, False)], shift=spot.shift + number, bits=1, ctype="bit")
-
-
-def compile_groups(
-    groups: Sequence[Sequence[Bound]], byte_order: str, expressions: dict[str, str], names: dict[str, Any]
-) -> tuple[Callable[[bytes, Any], tuple[tuple[Any, ...], ...]], int, tuple[dict[str, int], ...]]:
-    """Compile bound rows without hops into ``decode(buffer, clock)`` -> one tuple per group.
-
-    Returns the function, the number of bytes that the buffer must have, and per group the index of its names.
-    ``expressions`` maps the ``by`` of a Convert to a Python expression over ``x`` (the raw value) and ``c`` (the
-    clock); ``names`` are what the expressions may call.
-    """
-    units: dict[tuple[int, int, str], str] = {}
-    scope: dict[str, Any] = dict(names)
-    bodies: list[str] = []
-    indexes: list[dict[str, int]] = []
-    for bounds in groups:
-        parts: list[str] = []
-        index: dict[str, int] = {}
-        for bound in bounds:
-            raw = _raw(bound, units, scope, "little" if byte_order == "<" else "big")
-            _add(index, bound.field.name, len(parts))
-            parts.append(raw)
-            for convert in bound.field.converts:
-                _add(index, convert.name, len(parts))
-                missing = bound.absent is not None
-                parts.append(raw if missing else f"({_apply(expressions[convert.by], raw)})")
-        bodies.append("(" + "".join(part + "," for part in parts) + ")")
-        indexes.append(index)
-    lines, size = _unpack_lines(units, byte_order, scope)
-    source = "def decode(buf, c):\n" + "".join(f"  {line}\n" for line in lines)
-    source += "  return (" + "".join(body + "," for body in bodies) + ")\n"
-    exec(compile(source, "<sockcrash layout>", "exec"), scope)
-    return scope["decode"], size, tuple(indexes)
-
-
-def _add(index: dict[str, int], name: str, number: int) -> None:
-    if name in index:
-        raise ValueError(f"two rows of one group are named {name}")
-    index[name] = number
-
-
-def _apply(expression: str, raw: str) -> str:
-    return re.sub(r"\bx\b", raw, expression)
-
-
-def _raw(bound: Bound, units: dict[tuple[int, int, str], str], scope: dict[str, Any], byte_order: str) -> str:
-    spot = bound.spot
-    if spot is None:
-        name = f"absent{len(scope)}"
-        scope[name] = bound.absent
-        return name
-    if spot.count != 1:
-        elements = [
-            units.setdefault((spot.offset + i * spot.size, spot.size, spot.code), f"u{len(units)}")
-            for i in range(spot.count)
-        ]
-        return "(" + "".join(element + "," for element in elements) + ")"
-    unit = units.setdefault((spot.offset, spot.size, spot.code), f"u{len(units)}")
-    if not spot.bits:
-        return unit
-    if spot.code.endswith("s"):
-        unit = f"int.from_bytes({unit}, {byte_order!r})"
-    value = f"({unit} >> {spot.shift} & {(1 << spot.bits) - 1})"
-    if spot.signed:
-        half = 1 << (spot.bits - 1)
-        value = f"(({value} ^ {half}) - {half})"
-    return value
-
-
-def _unpack_lines(
-    units: dict[tuple[int, int, str], str], byte_order: str, scope: dict[str, Any]
-) -> tuple[list[str], int]:
-    """Lay the units out in as few non-overlapping struct formats as needed; one unpack line for each."""
-    import struct
-
-    layers: list[tuple[int, list[str], list[str]]] = []
-    for (offset, size, code), name in sorted(units.items()):
-        for number, (end, formats, targets) in enumerate(layers):
-            if offset >= end:
-                layers[number] = (offset + size, [*formats, f"{offset - end}x{code}"], [*targets, name])
-                break
-        else:
-            layers.append((offset + size, [f"{offset}x{code}"], [name]))
-    lines: list[str] = []
-    total = 0
-    for number, (end, formats, targets) in enumerate(layers):
-        scope[f"unpack{number}"] = struct.Struct(byte_order + "".join(formats)).unpack_from
-        lines.append(f"({', '.join(targets)},) = unpack{number}(buf)")
-        total = max(total, end)
-    return lines, total
+    return Spot(
+        spot.offset, spot.size, _CODES[(spot.size, False)], shift=spot.shift + number, bits=1, ctype="bit"
+    )

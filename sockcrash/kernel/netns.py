@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.chains import Complain
 from sockcrash.kernel.fields import row
-from sockcrash.kernel.files import Task
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.namespaces import namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sockcrash.kernel.chains import Complain
+    from sockcrash.kernel.files import Task
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("inodes", "is_called", "namespace_of_task", "paths")
@@ -82,6 +82,6 @@ def _paths(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
 
 
 def is_called(name: str, path: str) -> bool:
-    """Whether a namespace that is mounted on ``path`` goes by ``name``: the path, or its last part below some netns/."""
+    """Whether a namespace that is mounted on ``path`` goes by ``name``: that path, or what follows a netns/ in it."""
     here = PurePosixPath(path)
     return name == path or (here.name == name and here.parent.name == "netns")

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.chains import Complain, Found, chain, chains, heads, objects
+from sockcrash.kernel.chains import Complain, Found, chains, heads, lists, objects
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, Place
 from sockcrash.kernel.namespaces import namespaces
@@ -59,14 +60,16 @@ _DEATH_ROW = Group("death_row", (row("hashinfo", "struct net", "ipv4.tcp_death_r
 # The largest object of these tables: a TCP socket with its part for IPv6 behind it.
 _LARGEST = "struct tcp6_sock"
 
-# Addresses and what was read with them, of a table at an address with some buckets.
-Walk = Callable[["Kernel", int, int, Complain], Iterator[tuple[int, bytes | None]]]
+# Addresses and what was read with them, of a table at an address with some buckets. The last argument gathers links
+# in lists of the owners of a port that were read on the way.
+Walk = Callable[["Kernel", int, int, Complain, dict[int, int]], Iterator[tuple[int, bytes | None]]]
 
 
 def tcp_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     """TCP objects in ehash, the listeners' table and the bind tables of every namespace; some are in two of them."""
+    owners: dict[int, int] = {}
     for how, walk, table, count in _tables(kernel, complain):
-        for address, content in walk(kernel, table, count, complain):
+        for address, content in walk(kernel, table, count, complain, owners):
             yield Found(address, how, _KINDS, content)
 
 
@@ -74,7 +77,7 @@ def listeners(kernel: Kernel, complain: Complain) -> Iterator[int]:
     """The listening TCP sockets of every namespace."""
     for _, walk, table, count in _tables(kernel, complain):
         if walk is _lhash2:
-            yield from (address for address, _ in walk(kernel, table, count, complain))
+            yield from (address for address, _ in walk(kernel, table, count, complain, {}))
 
 
 def _tables(kernel: Kernel, complain: Complain) -> list[tuple[str, Walk, int, int]]:
@@ -103,43 +106,58 @@ def _offset(kernel: Kernel, name: str) -> int | None:
     return kernel.offsets(_NODES).get(name)
 
 
-def _ehash(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[tuple[int, bytes | None]]:
+def _ehash(
+    kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
+) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_ehash_bucket", "ehash.head", complain)
-    return objects(kernel, firsts, _offset(kernel, "ehash.node") or 0, _largest(kernel), complain)
+    return _whole(kernel, firsts, _offset(kernel, "ehash.node") or 0, complain, owners)
 
 
-def _lhash2(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[tuple[int, bytes | None]]:
+def _lhash2(
+    kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
+) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_listen_hashbucket", "lhash2.head", complain)
-    return objects(kernel, firsts, _offset(kernel, "lhash2.node") or 0, _largest(kernel), complain)
+    return _whole(kernel, firsts, _offset(kernel, "lhash2.node") or 0, complain, owners)
 
 
-def _largest(kernel: Kernel) -> int:
-    """Bytes to read of an object; of one that is shorter, what follows it is read and not looked at."""
-    return drgn.sizeof(kernel.prog.type(_LARGEST))
+def _whole(
+    kernel: Kernel, firsts: list[int], node: int, complain: Complain, owners: dict[int, int]
+) -> Iterator[tuple[int, bytes | None]]:
+    """Objects with as many bytes as the largest has; of one that is shorter, what follows it is read too."""
+    size = drgn.sizeof(kernel.prog.type(_LARGEST))
+    owner = _offset(kernel, "owner.node") or 0
+    unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
+    for address, content in objects(kernel, firsts, node, size, complain):
+        if content is not None:
+            (owners[address + owner],) = unpack(content, owner)
+        yield address, content
 
 
-def _bhash(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[tuple[int, bytes | None]]:
+def _bhash(
+    kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
+) -> Iterator[tuple[int, bytes | None]]:
     """Bound sockets by port: owners of each bucket, through the port-and-address buckets since v6.8 or so.
 
     Most of them are in the other tables too, so only the links are read.
     """
-    return ((address, None) for address in _bound(kernel, table, count, complain))
+    return ((address, None) for address in _bound(kernel, table, count, complain, owners))
 
 
-def _bound(kernel: Kernel, table: int, count: int, complain: Complain) -> Iterator[int]:
+def _bound(
+    kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
+) -> Iterator[int]:
     firsts = _heads(kernel, table, count, "struct inet_bind_hashbucket", "bhash.head", complain)
-    owner = _offset(kernel, "owner.node") or 0
-    for bucket in chains(kernel, firsts, _offset(kernel, "bhash.node") or 0, complain):
-        owners = _offset(kernel, "bhash.owners")
-        if owners is not None:
-            yield from chain(kernel, bucket + owners, owner, complain)
-            continue
-        second = _offset(kernel, "bhash.bhash2")
-        if second is None:
+    buckets = chains(kernel, firsts, _offset(kernel, "bhash.node") or 0, complain)
+    head = _offset(kernel, "bhash.owners")
+    if head is None:
+        second, head = _offset(kernel, "bhash.bhash2"), _offset(kernel, "bhash2.owners")
+        if second is None or head is None:
             complain("the bind buckets of this kernel have neither owners nor bhash2")
             return
-        for bucket2 in chain(kernel, bucket + second, _offset(kernel, "bhash2.bhash_node") or 0, complain):
-            yield from chain(kernel, bucket2 + (_offset(kernel, "bhash2.owners") or 0), owner, complain)
+        heads_of_second = (bucket + second for bucket in buckets)
+        buckets = lists(kernel, heads_of_second, _offset(kernel, "bhash2.bhash_node") or 0, complain)
+    node = _offset(kernel, "owner.node") or 0
+    yield from lists(kernel, (bucket + head for bucket in buckets), node, complain, owners)
 
 
 def _heads(kernel: Kernel, table: int, count: int, ctype: str, head: str, complain: Complain) -> list[int]:

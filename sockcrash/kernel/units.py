@@ -22,6 +22,8 @@ def age32_ms(stamp: int, clock: Clock) -> int | Absent:
     """Milliseconds since a ``tcp_jiffies32`` stamp (u32); jiffies may lag a little in a dump, so never negative."""
     if stamp == 0:
         return _NEVER
+    if clock.lost is not None:
+        return clock.lost
     age = (clock.jiffies - stamp) & 0xFFFFFFFF
     return 0 if age >= 0x80000000 else age * 1000 // clock.hz
 

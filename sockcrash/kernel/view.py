@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import drgn
 
 from sockcrash.kernel import clock as _clock
-from sockcrash.kernel.layout import Bound, Group, bind, compile_groups
+from sockcrash.kernel.compiling import Behind, compile_groups
+from sockcrash.kernel.layout import Bound, Field, Group, bind
 from sockcrash.kernel.units import EXPRESSIONS, NAMES
 from sockcrash.model import Absent, Reason, Section
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ("Kernel", "Reader", "kernel_of")
 
 _PIECE = 64
+_POINTER = Field("pointer", "", ())
 
 
 class Kernel:
@@ -42,11 +44,11 @@ class Kernel:
         self.exact = False
         self.index: Index | None = None
         self.cache: dict[Any, Any] = {}
-        self._bounds: dict[str, tuple[Bound, ...]] = {}
-        self._offsets: dict[str, dict[str, int]] = {}
-        self._readers: dict[tuple[str, ...], Reader] = {}
+        self._bound: dict[Field, Bound] = {}
+        self._bounds: dict[Group, tuple[Bound, ...]] = {}
+        self._offsets: dict[Group, dict[str, int]] = {}
+        self._readers: dict[tuple[Group, ...], Reader] = {}
         self._clock: _clock.Clock | None = None
-        self._keeper: drgn.Object | None = None
 
     def unreadable(self, error: drgn.FaultError) -> Absent:
         """Why memory that faulted is absent."""
@@ -55,23 +57,28 @@ class Kernel:
 
     def bounds(self, group: Group) -> tuple[Bound, ...]:
         """The rows of a group, bound to this kernel."""
-        if group.name not in self._bounds:
-            self._bounds[group.name] = tuple(bind(self.prog, field) for field in group.fields)
-        return self._bounds[group.name]
+        if group not in self._bounds:
+            self._bounds[group] = tuple(map(self._bind, group.fields))
+        return self._bounds[group]
+
+    def _bind(self, field: Field) -> Bound:
+        if field not in self._bound:
+            self._bound[field] = bind(self.prog, field)
+        return self._bound[field]
 
     def offsets(self, group: Group) -> dict[str, int]:
         """Byte offsets of the rows of a group that this kernel has: for links and list heads, which are not decoded."""
-        if group.name not in self._offsets:
+        if group not in self._offsets:
             bounds = self.bounds(group)
-            self._offsets[group.name] = {bound.field.name: bound.spot.offset for bound in bounds if bound.spot}
-        return self._offsets[group.name]
+            self._offsets[group] = {bound.field.name: bound.spot.offset for bound in bounds if bound.spot}
+        return self._offsets[group]
 
     def reader(self, *groups: Group) -> Reader:
         """A compiled reader of groups that start at the same address; made once."""
-        key = tuple(group.name for group in groups)
-        if key not in self._readers:
-            self._readers[key] = Reader(self, [self.bounds(group) for group in groups])
-        return self._readers[key]
+        found = self._readers.get(groups)
+        if found is None:
+            found = self._readers[groups] = Reader(self, [self.bounds(group) for group in groups])
+        return found
 
     def clock(self) -> _clock.Clock:
         """The kernel's now, as of the last ``tick``."""
@@ -80,11 +87,7 @@ class Kernel:
     def tick(self) -> _clock.Clock:
         """Look at the clock again: a live kernel's goes on, a dump's stands still."""
         if self._clock is None or self.live:
-            if self._keeper is None:
-                self._keeper = _clock.timekeeper(self.prog)
-            hz = self._clock.hz if self._clock else _clock.find_hz(self.prog)
-            jiffies = int(self.prog["jiffies_64"])
-            self._clock = _clock.Clock(hz, jiffies, _clock.monotonic_ns(self._keeper))
+            self._clock = _clock.read_clock(self.prog, self._clock.hz if self._clock else None)
         return self._clock
 
 
@@ -94,18 +97,25 @@ class Reader:
     def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]]) -> None:
         self.kernel = kernel
         direct = [[bound for bound in group if not bound.hops] for group in groups]
-        pointers = sorted({bound.hops[0] for group in groups for bound in group if bound.hops}, key=lambda s: s.offset)
-        hidden = [Bound(_pointer_row(number), None, spot, None) for number, spot in enumerate(pointers)]
-        self._decode, self.size, indexes = compile_groups([*direct, hidden], kernel.byte_order, EXPRESSIONS, NAMES)
-        self._children = [_child(kernel, groups, spot) for spot in pointers]
+        pointers = sorted(
+            {bound.hops[0] for group in groups for bound in group if bound.hops}, key=lambda s: s.offset
+        )
+        children = [_child(kernel, groups, spot) for spot in pointers]
+        behind = [
+            Behind(Bound(_POINTER, None, spot, None), child.feeds, child.known, child.values)
+            for spot, child in zip(pointers, children, strict=True)
+        ]
+        self._decode, self.size, indexes = compile_groups(
+            direct, kernel.byte_order, EXPRESSIONS, NAMES, behind
+        )
         everywhere = [bound for group in groups for bound in group]
         self._places = [(bound, (*bound.hops, bound.spot)[0]) for bound in everywhere if bound.spot]
         self._spots = {spot for _, spot in self._places}
-        self.indexes = [dict(index) for index in indexes[:-1]]
-        for child in self._children:
+        self.indexes = indexes
+        for child in children:
             for number, more in zip(child.feeds, child.reader.indexes, strict=True):
-                base = len(self.indexes[number])
-                self.indexes[number].update({name: base + place for name, place in more.items()})
+                base = len(indexes[number])
+                indexes[number].update({name: base + place for name, place in more.items()})
 
     def sections(self, address: int, buffer: bytes | None = None) -> tuple[Section, ...]:
         """Decode the object at ``address``, from ``buffer`` if its bytes are there already."""
@@ -149,21 +159,16 @@ class Reader:
         """The names of rows (converted ones included) that lie in holes."""
         lost: set[str] = set()
         for bound, spot in self._places:
-            if any(spot.offset < end and start < spot.offset + spot.size * spot.count for start, end in holes):
+            if any(
+                spot.offset < end and start < spot.offset + spot.size * spot.count for start, end in holes
+            ):
                 lost.add(bound.field.name)
                 lost.update(convert.name for convert in bound.field.converts)
         return frozenset(lost)
 
-    def values(self, address: int, buffer: bytes, clock: _clock.Clock) -> list[tuple[Any, ...]]:
+    def values(self, address: int, buffer: bytes, clock: _clock.Clock) -> tuple[tuple[Any, ...], ...]:
         """The values of each group, in the order of ``indexes``."""
-        *values, pointers = self._decode(buffer, clock)
-        for child, pointer in zip(self._children, pointers, strict=True):
-            behind = child.known.get(pointer)
-            if behind is None:
-                behind = child.values(pointer, address, buffer, clock)
-            for number, more in zip(child.feeds, behind, strict=True):
-                values[number] += more
-        return values
+        return self._decode(buffer, clock, address)
 
 
 class _Child:
@@ -172,17 +177,23 @@ class _Child:
     ``known``: what need not be read: nothing behind NULL, and what lies behind pointers that many sockets share.
     """
 
-    def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]], feeds: tuple[int, ...], shared: bool) -> None:
+    def __init__(
+        self, kernel: Kernel, groups: Sequence[Sequence[Bound]], feeds: tuple[int, ...], shared: bool
+    ) -> None:
         self.reader = Reader(kernel, groups)
         self.feeds = feeds
         self._shared = shared
         self._counts = [len(index) for index in self.reader.indexes]
-        self.known = {0: self._absent(Absent(Reason.NOT_APPLICABLE, "NULL pointer"))}
+        self.known: dict[int, tuple[tuple[Any, ...], ...]] = {
+            0: self._absent(Absent(Reason.NOT_APPLICABLE, "NULL pointer"))
+        }
 
-    def _absent(self, why: Absent) -> list[tuple[Any, ...]]:
-        return [(why,) * count for count in self._counts]
+    def _absent(self, why: Absent) -> tuple[tuple[Any, ...], ...]:
+        return tuple((why,) * count for count in self._counts)
 
-    def values(self, pointer: int, base: int, buffer: bytes, clock: _clock.Clock) -> list[tuple[Any, ...]]:
+    def values(
+        self, pointer: int, base: int, buffer: bytes, clock: _clock.Clock
+    ) -> tuple[tuple[Any, ...], ...]:
         """The values behind a pointer that is not known, from inside of the object's own buffer or from memory."""
         reader = self.reader
         try:
@@ -194,12 +205,6 @@ class _Child:
         if self._shared:
             self.known[pointer] = values
         return values
-
-
-def _pointer_row(number: int) -> Any:
-    from sockcrash.kernel.layout import Field
-
-    return Field(f"->{number}", "", ())
 
 
 def _child(kernel: Kernel, groups: Sequence[Sequence[Bound]], pointer: Any) -> _Child:

@@ -50,7 +50,13 @@ class _Object:
 
 
 def handle_at(
-    kernel: Kernel, address: int, how: str, *, proved: bool = True, note: str = "", content: bytes | None = None
+    kernel: Kernel,
+    address: int,
+    how: str,
+    *,
+    proved: bool = True,
+    note: str = "",
+    content: bytes | None = None,
 ) -> Handle:
     """The handle of an object that is known to be in a socket table; its kind is read from it, or from ``content``."""
     return Handle(address, kind_at(kernel, address, content), how, proved, note, content)
@@ -88,7 +94,9 @@ def _held(kernel: Kernel, index: Index, address: int, how: str) -> Handle:
 
 def _prove(kernel: Kernel, address: int, how: str) -> Handle:
     if address == 0:
-        raise NotASocketError(how, f"{how}: NULL is no socket", hint="an address of 0 in a log is a hidden pointer")
+        raise NotASocketError(
+            how, f"{how}: NULL is no socket", hint="an address of 0 in a log is a hidden pointer"
+        )
     if address < KERNEL_SPACE:
         raise NotASocketError(
             how,
@@ -128,7 +136,7 @@ def _object(kernel: Kernel, address: int, how: str) -> _Object:
         raise NotASocketError(
             how,
             f"{how}: {address:#x} is not memory of a kernel object",
-            hint="sockets come from slab caches; this is elsewhere (kernel text or data, a stack, a free page, nothing)",
+            hint="sockets come from slab caches; this is elsewhere (kernel text, data, a stack, a free page, nothing)",
         )
     cache = int(info.slab_cache)
     name = info.slab_cache.name.string_().decode("ascii", "backslashreplace")
@@ -188,7 +196,9 @@ def _as_socket(kernel: Kernel, found: _Object, address: int, how: str) -> Handle
     for socket in (address, found.base, *_socket_candidates(kernel, found.base)):
         handle = _through_socket(kernel, socket, how)
         if handle is not None:
-            note = f"{address:#x} belongs to struct socket {socket:#x}, whose struct sock is {handle.address:#x}"
+            note = (
+                f"{address:#x} belongs to struct socket {socket:#x}, whose struct sock is {handle.address:#x}"
+            )
             return Handle(handle.address, handle.kind, how, note=note)
     return None
 

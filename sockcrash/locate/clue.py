@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sockcrash.locate.tuple import Ends
+if TYPE_CHECKING:
+    from sockcrash.locate.tuple import Ends
 
 __all__ = ("Clue",)
 

@@ -60,7 +60,11 @@ def _names(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
 def _by_inode(kernel: Kernel, inode: int, text: str, complain: Complain) -> int:
     known = inodes(kernel, complain) if kernel.index is None else _names(kernel, complain)
     if inode not in known:
-        what = "no network namespace has that inode" if kernel.index is None else "the snapshot holds no socket of it"
+        what = (
+            "no network namespace has that inode"
+            if kernel.index is None
+            else "the snapshot holds no socket of it"
+        )
         raise NotASocketError(text, f"--netns {text}: {what}", hint=FORMS)
     return inode
 
@@ -72,7 +76,9 @@ def _by_pid(kernel: Kernel, pid: int, text: str) -> int:
         task = find_task(kernel, pid)
         inode = namespace_of_task(kernel, task) if task else None
     if inode is None:
-        raise NotASocketError(text, f"--netns {text}: no process {pid} is known here, or it is in no namespace any more")
+        raise NotASocketError(
+            text, f"--netns {text}: no process {pid} is known here, or it is in no namespace any more"
+        )
     return inode
 
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ("search",)
 
-_OTHER_ENDS = "its ends are others than there: it has been bound or connected since, or the text is of another boot"
+_OTHER_ENDS = (
+    "its ends are others than there: it has been bound or connected since, or the text is of another boot"
+)
 
 
 @dataclass(slots=True)
@@ -114,7 +116,9 @@ def _index_ends(wanted: _Wanted, ends: Ends, clue: Clue, number: int) -> None:
         wanted.loose.append((number, ends))
 
 
-def _note(table: dict[int, list[int]] | dict[Pair, list[int]] | dict[Hashable, list[int]], key: object, number: int) -> None:
+def _note(
+    table: dict[int, list[int]] | dict[Pair, list[int]] | dict[Hashable, list[int]], key: object, number: int
+) -> None:
     if key:
         table.setdefault(key, []).append(number)  # type: ignore[arg-type]
 
@@ -174,7 +178,9 @@ def _how(clue: Clue, level: int, address: int) -> str:
     if clue.verbatim:
         return f"{clue.how}, reversed" if level == _REVERSED else clue.how
     if level == _SURE:
-        return f"{clue.how}: " + (f"address {address:#x}" if clue.address == address else f"cookie sk:{clue.cookie:x}")
+        return f"{clue.how}: " + (
+            f"address {address:#x}" if clue.address == address else f"cookie sk:{clue.cookie:x}"
+        )
     if level == _BY_INODE:
         return f"{clue.how}: inode ino:{clue.inode}"
     return f"{clue.how}: ends {clue.ends}" if clue.ends else f"{clue.how}: its name"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One record of ss's text: what it says of a socket (iproute2, misc/ss.c). Pure; any option mix of ss since 2.0.
 
-A record is a line ``[Netid] State Recv-Q Send-Q Local Peer [tokens]`` and the indented lines below it. It is found by its
-state and two numbers, wherever they stand: there may be no Netid column, and ss that prints MD5 keys can spill them in
-front of a record. What it holds beside names (keys, among other things) is never repeated to anyone.
+A record is a line ``[Netid] State Recv-Q Send-Q Local Peer [tokens]`` and the indented lines below it. It is found by
+its state and two numbers, wherever they stand: there may be no Netid column, and ss that prints MD5 keys can spill them
+in front of a record. What it holds beside names (keys, among other things) is never repeated to anyone.
 """
 
 from __future__ import annotations
@@ -33,12 +33,24 @@ _STATES = (
     "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT", "LAST-ACK",
     "LISTEN", "CLOSING", "NEW-SYN-RECV", "BOUND-INACTIVE", "UNDEF", "UNKNOWN",
 )  # fmt: skip
-_OF_STREAMS = {"SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "CLOSE-WAIT", "LAST-ACK", "CLOSING"}
+_OF_STREAMS = {
+    "SYN-SENT",
+    "SYN-RECV",
+    "FIN-WAIT-1",
+    "FIN-WAIT-2",
+    "TIME-WAIT",
+    "CLOSE-WAIT",
+    "LAST-ACK",
+    "CLOSING",
+}
 STARTS = re.compile(
-    rf"(?:(?P<netid>{'|'.join(map(re.escape, _NETIDS))})\s+)?(?P<state>{'|'.join(_STATES)})\s+\d+\s+\d+\s+(?P<rest>\S.*)"
+    rf"(?:(?P<netid>{'|'.join(map(re.escape, _NETIDS))})\s+)?(?P<state>{'|'.join(_STATES)})"
+    r"\s+\d+\s+\d+\s+(?P<rest>\S.*)"
 )
 # How the second half of a line begins that a terminal or a mail has broken in two.
-TAIL = re.compile(r"[0-9a-f]+(\s|$)|.*(users:\(|\bino:\d|\bsk:[0-9a-f]|\bskmem:|\bcgroup:|\btimer:\(|[<-]-[>-]|\bv6only)")
+TAIL = re.compile(
+    r"[0-9a-f]+(\s|$)|.*(users:\(|\bino:\d|\bsk:[0-9a-f]|\bskmem:|\bcgroup:|\btimer:\(|[<-]-[>-]|\bv6only)"
+)
 
 # Broken by narrow terminals, too.
 _HEADER_WORDS = {

@@ -6,16 +6,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sockcrash.locate import proc_text, ss_text
-from sockcrash.locate.clue import Clue
+
+if TYPE_CHECKING:
+    from sockcrash.locate.clue import Clue
 
 __all__ = ("Reading", "line_numbers", "read_text")
 
 
 @dataclass(slots=True)
 class Reading:
-    """What was found in a text: clues with the number of their line, and the lines that name nothing, with the reason."""
+    """What was found in a text: clues with the number of their line, and why which lines name nothing."""
 
     clues: list[tuple[int, Clue]] = field(default_factory=list)
     wrong: dict[str, list[int]] = field(default_factory=dict)
@@ -39,8 +42,7 @@ def read_text(text: str, byte_order: str = "<") -> Reading:
     """Read all lines; never raises. ``byte_order`` is that of the machine which wrote lines of /proc/net."""
     reading = Reading()
     record: _Record | None = None
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.rstrip("\r")
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         started = ss_text.STARTS.search(line)
         if record and (started or not line.strip() or proc_text.looks_like(line)):
             _close(reading, record)

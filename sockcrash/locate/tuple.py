@@ -111,7 +111,7 @@ def pairs_of(local: bytes, local_port: int, peer: bytes, peer_port: int) -> tupl
 
 
 def parse_ends(text: str, protocol: str) -> Ends:
-    """``LOCAL-PEER`` or ``END``, each ``ADDRESS:PORT`` with either part open (empty or ``*``); ValueError says why not."""
+    """``LOCAL-PEER`` or ``END``, each ``ADDRESS:PORT``, either part open (empty or ``*``). ValueError says why not."""
     for cut in (match.start() for match in re.finditer("-", text)):
         try:
             return Ends(parse_end(text[:cut], protocol), parse_end(text[cut + 1 :], protocol))
@@ -134,7 +134,9 @@ def parse_end(text: str, protocol: str, *, star: bytes | None = None, old_ipv6: 
         return End(_packed(socket.AF_INET6, address), _port(port, protocol), inner or outer or "")
     if found := _BARE.fullmatch(text):
         address, scope, port = found.groups()
-        packed = (star if address == "*" else None) if address in ("", "*") else _packed(socket.AF_INET, address)
+        packed = (
+            (star if address == "*" else None) if address in ("", "*") else _packed(socket.AF_INET, address)
+        )
         return End(packed, _port(port, protocol), scope or "")
     if old_ipv6 and (found := _OLD_IPV6.fullmatch(text)):
         address, scope, port = found.groups()

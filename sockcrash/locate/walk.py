@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every socket object of a kernel: those in its tables, those that only files of tasks lead to, and MPTCP's subflows."""
+"""Every socket object of a kernel: in its tables, in files of tasks only, and MPTCP's subflows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.chains import Complain, Found
-from sockcrash.kernel.files import descriptors, socket_of_file, tasks
+from sockcrash.kernel.files import open_sockets, socks_of
 from sockcrash.kernel.mptcp import subflows
 from sockcrash.kernel.tables import table_sockets
-from sockcrash.locate.address import Handle, handle_at, sock_of
+from sockcrash.locate.address import Handle, handle_at
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -57,7 +57,9 @@ def elsewhere(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iter
             continue
         seen[address] = kind == "mptcp"
         yield Found(address, how, (kind,))
-    for address, how in _subflows(kernel, [address for address, multipath in seen.items() if multipath], complain):
+    for address, how in _subflows(
+        kernel, [address for address, multipath in seen.items() if multipath], complain
+    ):
         if address not in seen:
             seen[address] = False
             yield Found(address, how, ("tcp",))
@@ -91,26 +93,9 @@ def _subflows(kernel: Kernel, multipath: list[int], complain: Complain) -> Itera
 
 def _in_files(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, str]]:
     """The ``struct sock *`` of every open file that is a socket, and the descriptor that led there."""
-    files_seen: set[int] = set()
-    tables_seen: set[int] = set()
-    for task in tasks(kernel, complain):
-        if task.files in tables_seen:
-            continue
-        tables_seen.add(task.files)
-        try:
-            entries = descriptors(kernel, task.files)
-        except drgn.FaultError as error:
-            complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
-            continue
-        for fd, file in entries:
-            if file in files_seen:
-                continue
-            files_seen.add(file)
-            try:
-                socket = socket_of_file(kernel, file)
-            except drgn.FaultError as error:
-                complain(f"descriptor {fd} of {task.comm} ({task.pid}) is unreadable: {error}")
-                continue
-            sk = sock_of(kernel, socket) if socket else 0
-            if sk:
-                yield sk, f"fd:{task.pid}/{fd}"
+    sockets = open_sockets(kernel, complain)
+    socks = socks_of(kernel, sockets)
+    for socket, (first, *_) in sockets.items():
+        sk = socks.get(socket)
+        if sk:
+            yield sk, f"fd:{first.pid}/{first.fd}"

@@ -60,7 +60,7 @@ def _unix(record: SocketRecord, unix: Section) -> Iterator[tuple[str, str]]:
             f"unread {count(unix['recv_q'], 'byte')}, sent and unread {show(unix['send_q'])} bytes of memory",
         )
     if _there(unix["peer"]):
-        yield "peer", show(unix["peer"])
+        yield "peer", _hex(unix["peer"])
     if _there(unix["path_inode"]):
         yield "file", f"inode {show(unix['path_inode'])} on device {_device(unix['path_device'])}"
     if unix["scm_stat.nr_fds"]:
@@ -160,7 +160,7 @@ def _mptcp(record: SocketRecord, mptcp: Section) -> Iterator[tuple[str, str]]:
             ),
         )
     flows = mptcp["subflows"]
-    yield "subflows", show(flows) if isinstance(flows, Absent) else ", ".join(flows) or "none"
+    yield "subflows", show(flows) if isinstance(flows, Absent) else ", ".join(map(hex, flows)) or "none"
 
 
 def _hex(value: int | Absent) -> str:

@@ -7,7 +7,22 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import EMPTY, SECTIONS, Absent, Endpoint, OptionValue, Owner, SocketRecord, Timer
+from sockcrash.model import (
+    EMPTY,
+    SECTIONS,
+    Absent,
+    Endpoint,
+    OptionValue,
+    Owner,
+    Section,
+    SocketRecord,
+    Timer,
+)
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,13 +33,29 @@ __all__ = ("dumps", "fields_object", "layout_object", "members_object", "only_op
 
 SCHEMA = 1
 # Members of sections that are pointers: shown as addresses, or as whether there is one.
-_ADDRESSES = frozenset({"listener", "child", "sk_drop_counters"})
-_ARMED = frozenset({"tw_timer_armed", "rsk_timer_armed"})
+_ADDRESSES = {
+    "sock": ("sk_drop_counters",),
+    "minisock": ("listener", "child"),
+    "unix": ("peer", "listener", "oob_skb"),
+    "mptcp": ("first", "subflows"),
+}
+_ARMED = {"minisock": ("tw_timer_armed", "rsk_timer_armed")}
 
 
 def dumps(value: Any) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """One line of JSON. orjson knows no integers of more than 64 bits, and is not made for every platform."""
+    if orjson is not None:
+        try:
+            return orjson.dumps(value, _hexadecimal).decode()
+        except TypeError:
+            pass
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_hexadecimal)
+
+
+def _hexadecimal(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"no JSON for {type(value).__name__}")
 
 
 def record_object(record: SocketRecord) -> dict[str, Any]:
@@ -63,15 +94,11 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         "owners": _owners(plain("owners", record.owners)),
     }
     for name, section in record.sections().items():
-        out[name] = {key: _value(plain(f"{name}.{key}", value)) for key, value in section.items()}
-        for key in _ADDRESSES & out[name].keys():
-            out[name][key] = _hex(out[name][key])
-        for key in _ARMED & out[name].keys():
-            out[name][key] = None if out[name][key] is None else bool(out[name][key])
+        out[name] = _section(name, section, absent)
     if isinstance(record.cc, Absent):
         out["cc"] = plain("cc", record.cc)
     elif record.cc:
-        out["cc"] = {key: _value(plain(f"cc.{key}", value)) for key, value in record.cc.items()}
+        out["cc"] = _section("cc", record.cc, absent)
     if record.timers is not None:
         out["timers"] = [_timer(timer, absent) for timer in record.timers]
     if isinstance(record.options, Absent):
@@ -80,6 +107,22 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         out["options"] = [_option(option, absent) for option in record.options]
     out["absent"] = absent
     return out
+
+
+def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, Any]:
+    """The members of a section as JSON has them; most values need nothing done, and are not looked at one by one."""
+    made = section.plain()
+    for key, why in section.absent().items():
+        absent[f"{name}.{key}"] = str(why)
+        made[key] = None
+    for key in _ADDRESSES.get(name, ()):
+        if key in made:
+            value = made[key]
+            made[key] = [_hex(one) for one in value] if isinstance(value, tuple) else _hex(value)
+    for key in _ARMED.get(name, ()):
+        if key in made:
+            made[key] = None if made[key] is None else bool(made[key])
+    return made
 
 
 def only_options(record: SocketRecord) -> SocketRecord:

@@ -36,8 +36,7 @@ class _Alike:
 def matrix(records: Iterable[SocketRecord]) -> Iterator[str]:
     """Lines: the sockets of each column, then a row for each option; ``*`` before rows in which columns differ.
 
-    A dot stands for a socket in which the option is not shown: it is as in an untouched socket,
-    or has no such option.
+    A dot stands for a socket in which the option is not shown: it is as in an untouched socket, or has no such option.
     """
     columns: dict[tuple[tuple[_Row, str], ...], _Alike] = {}
     levels = {"SOL_SOCKET": 0}

@@ -19,7 +19,14 @@ def story(record: SocketRecord) -> Iterator[str]:
     if record.kind != "tcp" or record.state in ("LISTEN", "CLOSE"):
         return
     tcp = record.tcp
-    needed = ("icsk_retransmits", "snd_wnd", "notsent_bytes", "unacked_bytes", "receive_queue_bytes", "nonagle")
+    needed = (
+        "icsk_retransmits",
+        "snd_wnd",
+        "notsent_bytes",
+        "unacked_bytes",
+        "receive_queue_bytes",
+        "nonagle",
+    )
     if any(isinstance(tcp[name], Absent) for name in needed):
         return
     left = _left(record)
@@ -53,7 +60,12 @@ def story(record: SocketRecord) -> Iterator[str]:
 
 def _left(record: SocketRecord) -> str:
     """When the transmit timer fires, if it runs."""
-    what = {"retransmit": "tries again", "persist": "probes", "loss-probe": "probes for loss", "rack-reorder": "looks for loss"}
+    what = {
+        "retransmit": "tries again",
+        "persist": "probes",
+        "loss-probe": "probes for loss",
+        "rack-reorder": "looks for loss",
+    }
     for timer in record.timers or ():
         if timer.pending and timer.name in what and isinstance(timer.expires_in_ms, int):
             when = "now" if timer.expires_in_ms <= 0 else f"in {milliseconds(timer.expires_in_ms)}"

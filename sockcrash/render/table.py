@@ -63,11 +63,15 @@ def rows(columns: Sequence[str], made: Iterable[Sequence[Any]], output_format: s
         return
     from tabulate import tabulate
 
-    cells = [[show(value) if isinstance(value, Absent) else printable(str(value)) for value in row] for row in made]
+    cells = [
+        [show(value) if isinstance(value, Absent) else printable(str(value)) for value in row] for row in made
+    ]
     yield tabulate(cells, headers=list(columns), tablefmt="simple", disable_numparse=True)
 
 
 def _csv(row: Sequence[Any]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(row)  # with "" Python before 3.13 would not quote a newline
+    csv.writer(line, lineterminator="\n").writerow(
+        row
+    )  # with "" Python before 3.13 would not quote a newline
     return line.getvalue().removesuffix("\n")

@@ -35,7 +35,9 @@ def record_text(record: SocketRecord, *, every: bool = False) -> str:
         lines += [f"  {line}".rstrip() for line in options_text(record, every=True)]
     elif record.options is not None:
         labels = itertools.chain(("options",), itertools.repeat(""))
-        lines += [f"  {label:<11}{text}" for label, text in zip(labels, options_sentences(record), strict=False)]
+        lines += [
+            f"  {label:<11}{text}" for label, text in zip(labels, options_sentences(record), strict=False)
+        ]
     return "\n".join(lines)
 
 
@@ -92,9 +94,10 @@ def _holder(owner: Owner) -> str:
         return f"the handshake queue of listener {listener}"
     if owner.kind == "mptcp-subflow":
         return f"MPTCP socket {owner.socket:#x}"
-    return {"orphan": "nobody: closed by its process, the kernel finishes it", "timewait": "the kernel (TIME_WAIT)"}.get(
-        owner.kind, owner.kind
-    )
+    return {
+        "orphan": "nobody: closed by its process, the kernel finishes it",
+        "timewait": "the kernel (TIME_WAIT)",
+    }.get(owner.kind, owner.kind)
 
 
 def _identity(record: SocketRecord) -> str:
@@ -107,7 +110,9 @@ def _identity(record: SocketRecord) -> str:
     if not isinstance(record.cgroup, Absent):
         parts.append(("cgroup", record.cgroup))
     if record.kind == "other" or record.kind in ("packet", "unix", "vsock"):
-        parts.insert(0, ("family", f"{show(record.family)} {show(record.type)} protocol {show(record.protocol)}"))
+        parts.insert(
+            0, ("family", f"{show(record.family)} {show(record.type)} protocol {show(record.protocol)}")
+        )
     shown = [f"{name} {show(value)}" for name, value in parts if not _inapplicable(value)]
     return ", ".join(shown)
 
@@ -118,56 +123,89 @@ def _inapplicable(value: Any) -> bool:
 
 def _listener(record: SocketRecord) -> Iterator[tuple[str, str]]:
     sock, tcp = record.sock, record.tcp
-    yield "queues", (
-        f"accept queue {show(sock['sk_ack_backlog'])} of {show(sock['sk_max_ack_backlog'])},"
-        f" handshakes {show(tcp['accept_queue.qlen'])} ({show(tcp['accept_queue.young'])} without a retransmission)"
+    yield (
+        "queues",
+        (
+            f"accept queue {show(sock['sk_ack_backlog'])} of {show(sock['sk_max_ack_backlog'])},"
+            f" handshakes {show(tcp['accept_queue.qlen'])} ({show(tcp['accept_queue.young'])} without a retransmission)"
+        ),
     )
     yield "congestion", f"{show(tcp['congestion'])} for its children unless they choose"
 
 
 def _stream(record: SocketRecord) -> Iterator[tuple[str, str]]:
     tcp, sock = record.tcp, record.sock
-    yield "send", (
-        f"in flight {count(tcp['unacked_bytes'], 'byte')} in {count(tcp['packets_out'], 'segment')}"
-        f" (SACKed {show(tcp['sacked_out'])}, lost {show(tcp['lost_out'])}, retransmitted {show(tcp['retrans_out'])}),"
-        f" unsent {count(tcp['notsent_bytes'], 'byte')}, peer's window {show(tcp['snd_wnd'])}"
+    yield (
+        "send",
+        (
+            f"in flight {count(tcp['unacked_bytes'], 'byte')} in {count(tcp['packets_out'], 'segment')}"
+            f" (SACKed {show(tcp['sacked_out'])}, lost {show(tcp['lost_out'])},"
+            f" retransmitted {show(tcp['retrans_out'])}),"
+            f" unsent {count(tcp['notsent_bytes'], 'byte')}, peer's window {show(tcp['snd_wnd'])}"
+        ),
     )
     yield "", _sequence(tcp, ("snd_una", "snd_nxt", "write_seq"))
-    yield "receive", (
-        f"unread {count(tcp['receive_queue_bytes'], 'byte')}, window offered {show(tcp['receive_window_bytes'])}"
-        f" (rcv_ssthresh {show(tcp['rcv_ssthresh'])}, clamp {show(tcp['window_clamp'])})"
+    yield (
+        "receive",
+        (
+            f"unread {count(tcp['receive_queue_bytes'], 'byte')}, window offered {show(tcp['receive_window_bytes'])}"
+            f" (rcv_ssthresh {show(tcp['rcv_ssthresh'])}, clamp {show(tcp['window_clamp'])})"
+        ),
     )
     yield "", _sequence(tcp, ("copied_seq", "rcv_nxt", "rcv_wup", "rcv_wnd"))
-    yield "time", (
-        f"RTT {microseconds(tcp['rtt_us'])} +- {microseconds(tcp['rttvar_us'])} (min {microseconds(tcp['min_rtt_us'])}),"
-        f" RTO {milliseconds(tcp['rto_ms'])} (backoff {show(tcp['icsk_backoff'])}), delayed ACK {milliseconds(tcp['ato_ms'])}"
+    yield (
+        "time",
+        (
+            f"RTT {microseconds(tcp['rtt_us'])} +- {microseconds(tcp['rttvar_us'])}"
+            f" (min {microseconds(tcp['min_rtt_us'])}), RTO {milliseconds(tcp['rto_ms'])}"
+            f" (backoff {show(tcp['icsk_backoff'])}), delayed ACK {milliseconds(tcp['ato_ms'])}"
+        ),
     )
-    yield "loss", (
-        f"time-outs in a row {show(tcp['icsk_retransmits'])}, probes unanswered {show(tcp['icsk_probes_out'])},"
-        f" retransmitted in all {count(tcp['total_retrans'], 'segment')}, reordering {show(tcp['reordering'])}"
+    yield (
+        "loss",
+        (
+            f"time-outs in a row {show(tcp['icsk_retransmits'])}, probes unanswered {show(tcp['icsk_probes_out'])},"
+            f" retransmitted in all {count(tcp['total_retrans'], 'segment')}, reordering {show(tcp['reordering'])}"
+        ),
     )
-    yield "congestion", (
-        f"{show(tcp['congestion'])} {show(tcp['ca_state'])}, cwnd {show(tcp['snd_cwnd'])},"
-        f" ssthresh {show(tcp['ssthresh'])}, pacing {rate(sock['pacing_rate_bytes_per_s'])},"
-        f" delivering {rate(tcp['delivery_rate_bytes_per_s'])}"
+    yield (
+        "congestion",
+        (
+            f"{show(tcp['congestion'])} {show(tcp['ca_state'])}, cwnd {show(tcp['snd_cwnd'])},"
+            f" ssthresh {show(tcp['ssthresh'])}, pacing {rate(sock['pacing_rate_bytes_per_s'])},"
+            f" delivering {rate(tcp['delivery_rate_bytes_per_s'])}"
+        ),
     )
-    yield "sizes", (
-        f"MSS {show(tcp['mss_cache'])}, peer's {show(tcp['icsk_ack.rcv_mss'])}, advertised {show(tcp['advmss'])},"
-        f" path MTU {show(tcp['icsk_pmtu_cookie'])}"
+    yield (
+        "sizes",
+        (
+            f"MSS {show(tcp['mss_cache'])}, peer's {show(tcp['icsk_ack.rcv_mss'])}, advertised {show(tcp['advmss'])},"
+            f" path MTU {show(tcp['icsk_pmtu_cookie'])}"
+        ),
     )
     yield "negotiated", _negotiated(tcp)
     yield "settings", _settings(tcp)
-    yield "activity", (
-        f"sent {_ago(tcp['lastsnd_ms'])}, received {_ago(tcp['lastrcv_ms'])}, acknowledged {_ago(tcp['lastack_ms'])}"
+    yield (
+        "activity",
+        (
+            f"sent {_ago(tcp['lastsnd_ms'])}, received {_ago(tcp['lastrcv_ms'])},"
+            f" acknowledged {_ago(tcp['lastack_ms'])}"
+        ),
     )
-    yield "totals", (
-        f"sent {count(tcp['bytes_sent'], 'byte')} (acknowledged {show(tcp['bytes_acked'])},"
-        f" again {show(tcp['bytes_retrans'])}) in {count(tcp['segs_out'], 'segment')},"
-        f" received {count(tcp['bytes_received'], 'byte')} in {count(tcp['segs_in'], 'segment')}"
+    yield (
+        "totals",
+        (
+            f"sent {count(tcp['bytes_sent'], 'byte')} (acknowledged {show(tcp['bytes_acked'])},"
+            f" again {show(tcp['bytes_retrans'])}) in {count(tcp['segs_out'], 'segment')},"
+            f" received {count(tcp['bytes_received'], 'byte')} in {count(tcp['segs_in'], 'segment')}"
+        ),
     )
-    yield "busy", (
-        f"{microseconds(tcp['busy_us'])}, of which limited by the peer's window"
-        f" {microseconds(tcp['rwnd_limited_us'])}, by the send buffer {microseconds(tcp['sndbuf_limited_us'])}"
+    yield (
+        "busy",
+        (
+            f"{microseconds(tcp['busy_us'])}, of which limited by the peer's window"
+            f" {microseconds(tcp['rwnd_limited_us'])}, by the send buffer {microseconds(tcp['sndbuf_limited_us'])}"
+        ),
     )
 
 
@@ -176,7 +214,11 @@ def _sequence(tcp: Section, names: tuple[str, ...]) -> str:
 
 
 def _ago(value: int | Absent) -> str:
-    return "never" if isinstance(value, Absent) and value.reason is Reason.NOT_ASSIGNED else f"{milliseconds(value)} ago"
+    return (
+        "never"
+        if isinstance(value, Absent) and value.reason is Reason.NOT_ASSIGNED
+        else f"{milliseconds(value)} ago"
+    )
 
 
 def _negotiated(tcp: Section) -> str:
@@ -205,15 +247,20 @@ def _minisock(record: SocketRecord) -> Iterator[tuple[str, str]]:
         yield "sequence", _sequence(mini, ("tw_snd_nxt", "tw_rcv_nxt", "tw_rcv_wnd", "tw_ts_recent"))
         return
     yield "sequence", _sequence(mini, ("snt_isn", "rcv_isn", "rcv_nxt"))
-    yield "handshake", (
-        f"SYN-ACK sent again {count(mini['num_retrans'], 'time')}, timed out {count(mini['num_timeout'], 'time')},"
-        f" MSS {show(mini['mss'])}"
+    yield (
+        "handshake",
+        (
+            f"SYN-ACK sent again {count(mini['num_retrans'], 'time')}, timed out {count(mini['num_timeout'], 'time')},"
+            f" MSS {show(mini['mss'])}"
+        ),
     )
 
 
 def _timers(timers: tuple[Timer, ...]) -> str:
     running = [
-        f"{_TIMER_NAMES.get(timer.name, timer.name)} {_when(timer.expires_in_ms)}" for timer in timers if timer.pending
+        f"{_TIMER_NAMES.get(timer.name, timer.name)} {_when(timer.expires_in_ms)}"
+        for timer in timers
+        if timer.pending
     ]
     return ", ".join(running) or "none is running"
 
@@ -226,7 +273,11 @@ def _when(left: int | Absent) -> str:
 
 def _memory(sock: Section) -> str:
     locks = sock["sk_userlocks"]
-    pinned = (" (set by the application)" if locks & bit else "" for bit in (2, 1)) if isinstance(locks, int) else ("", "")
+    pinned = (
+        (" (set by the application)" if locks & bit else "" for bit in (2, 1))
+        if isinstance(locks, int)
+        else ("", "")
+    )
     received, sent = pinned
     return (
         f"receive {show(sock['sk_rmem_alloc'])} of {show(sock['sk_rcvbuf'])}{received},"

@@ -38,7 +38,9 @@ def read_content(path: Path, limit: int = LIMIT) -> bytes:
             pieces = _pieces(file, kind)
             return _bounded(pieces, limit, path)
         except (*_DAMAGE, *_zstd_errors()) as error:
-            raise TargetError(f"{path}: the compressed data is damaged: {error}", hint="copy it again") from None
+            raise TargetError(
+                f"{path}: the compressed data is damaged: {error}", hint="copy it again"
+            ) from None
 
 
 def _bounded(pieces: Iterator[bytes], limit: int, path: Path) -> bytes:
@@ -74,7 +76,8 @@ def _zstd_open(file: Any) -> Any:
     zstd = _zstd()
     if zstd is None:
         raise TargetError(
-            "this Python can't read zstd (3.14 and later can)", hint="unpack it first: zstd -d FILE; or use .xz"
+            "this Python can't read zstd (3.14 and later can)",
+            hint="unpack it first: zstd -d FILE; or use .xz",
         )
     return zstd.open(file)
 
@@ -87,7 +90,9 @@ def _compress(path: Path) -> Callable[[bytes], bytes]:
     if ending == ".zst":
         zstd = _zstd()
         if zstd is None:
-            raise UsageError(f"{path}: this Python can't write zstd (3.14 and later can)", hint="name it .xz or .gz")
+            raise UsageError(
+                f"{path}: this Python can't write zstd (3.14 and later can)", hint="name it .xz or .gz"
+            )
         return lambda content: bytes(zstd.compress(content))
     if ending == ".xz":
         return lambda content: lzma.compress(content, check=lzma.CHECK_CRC64, preset=6)

@@ -94,7 +94,9 @@ def parse(content: bytes) -> Snapshot:
     try:
         return _parse(content)
     except (struct.error, ValueError, KeyError, TypeError, IndexError, drgn.FaultError) as error:
-        raise TargetError(f"the snapshot is damaged: {error}", hint="take it again, or copy it again") from None
+        raise TargetError(
+            f"the snapshot is damaged: {error}", hint="take it again, or copy it again"
+        ) from None
 
 
 def _parse(content: bytes) -> Snapshot:

@@ -86,7 +86,9 @@ def _listeners(source: Kernel, handles: list[Handle], complain: Callable[[str], 
     return list(found.values())
 
 
-def _index(source: Kernel, pairs: list[tuple[Handle, SocketRecord]], complain: Callable[[str], None]) -> Index:
+def _index(
+    source: Kernel, pairs: list[tuple[Handle, SocketRecord]], complain: Callable[[str], None]
+) -> Index:
     mounted = netns.paths(source, complain)
     of_process: dict[int, int | None] = {}
     index: Index = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from oracle.truth import Truth, of_raw
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -18,7 +19,7 @@ sys.path.insert(0, str(PROJECT / "scripts"))
 
 from vmlib.errors import NotCarried  # noqa: E402
 from vmlib.guest import PROJECT_IN_GUEST, Done, Guest  # noqa: E402
-from vmlib.scenario import Scenario, started  # noqa: E402
+from vmlib.scenario import TRUTH, Scenario, started  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +52,8 @@ class Live:
         self.scenario.before()
         text = look()
         self.scenario.after()
-        return [json.loads(line) for line in text.splitlines()], of_raw(self.scenario.truth())
+        self.scenario.write()
+        return [json.loads(line) for line in text.splitlines()], of_raw(json.loads(self.guest.get(TRUTH)))
 
 
 @pytest.fixture(scope="session", params=SERIES)

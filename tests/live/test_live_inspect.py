@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from oracle.compare import Verdict, compare, summary
 from oracle.ours import as_ss, not_compared
 
@@ -86,19 +87,26 @@ def test_every_key_of_ss_through_qemu(live: Live, qemu: Look, figures: Callable[
     as_ss_says(qemu, f"Linux {live.series}, live through QEMU", figures)
 
 
-@pytest.mark.parametrize("way", ["kcore", "qemu"])
-def test_every_held_socket(way: str, request: pytest.FixtureRequest) -> None:
-    """With its holder, and nothing torn: the scenario's sockets stand still."""
-    records, truth = request.getfixturevalue(way)
+def held(found: Look) -> None:
+    """Every held socket with its holder, and nothing torn: the scenario's sockets stand still."""
+    records, truth = found
     cookies = {one["cookie"]: one for one in records if one["cookie"] is not None}
     for label, told in truth.sockets.items():
-        found = cookies[f"{told['cookie']:#x}"]
-        assert (label, found["inode"], found["netns"]) == (label, told["inode"], told["netns"])
-        assert {"kind": "fd", "pid": told["pid"], "comm": "python3", "fd": told["fd"]} in found["owners"]
-        assert (found["torn"], found["proved"]) == (False, True)
+        one = cookies[f"{told['cookie']:#x}"]
+        assert (label, one["inode"], one["netns"]) == (label, told["inode"], told["netns"])
+        assert {"kind": "fd", "pid": told["pid"], "comm": "python3", "fd": told["fd"]} in one["owners"]
+        assert (one["torn"], one["proved"]) == (False, True)
     assert {label: cookies[f"{told['cookie']:#x}"]["state"] for label, told in truth.tcp_sockets.items()} == {
         label: told["state"] for label, told in truth.tcp_sockets.items()
     }
+
+
+def test_every_held_socket_on_kcore(kcore: Look) -> None:
+    held(kcore)
+
+
+def test_every_held_socket_through_qemu(qemu: Look) -> None:
+    held(qemu)
 
 
 def test_every_way_of_naming_a_socket(live: Live, kcore: Look) -> None:
@@ -114,7 +122,9 @@ def test_every_way_of_naming_a_socket(live: Live, kcore: Look) -> None:
         f"ino:{told['inode']}",
         f"fd:{told['pid']}/{told['fd']}",
     )
-    done = live.run("inspect", "-k", *specs, "ino:4294967041", "0", "0x7ffc12345678", "pid:4194000", "--format", "jsonl")
+    done = live.run(
+        "inspect", "-k", *specs, "ino:4294967041", "0", "0x7ffc12345678", "pid:4194000", "--format", "jsonl"
+    )
     assert done.rc == 3
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["how"] for one in found] == list(specs)

@@ -68,16 +68,26 @@ def compare(
 ) -> list[Compared]:
     """Every key that any of the three has. ``at``: when our memory was read.
 
-    Without ``after`` (the kernel crashed) the last look is taken to have stayed true; only what passes with time did not.
+    Without ``after`` (the kernel crashed) the last look is taken to have stayed true, but for what passes with time.
 
     Keys that are ``flickering`` may differ from two equal looks if the socket was at work between them; ``skipped``
     says why a key is not compared.
     """
     if after is None:
-        after = Sample({key: _passed(ours.get(key), told, key, ages) for key, told in before.keys.items()}, at)
+        after = Sample(
+            {key: _passed(ours.get(key), told, key, ages) for key, told in before.keys.items()}, at
+        )
     names = dict.fromkeys([*before.keys, *after.keys, *ours])
     found = [
-        Compared(who, name, Verdict.SKIPPED, ours.get(name), before.keys.get(name), after.keys.get(name), skipped[name])
+        Compared(
+            who,
+            name,
+            Verdict.SKIPPED,
+            ours.get(name),
+            before.keys.get(name),
+            after.keys.get(name),
+            skipped[name],
+        )
         if name in skipped
         else _one(who, name, ours, before, after, at, ages)
         for name in names
@@ -98,7 +108,13 @@ def _passed(mine: str | None, told: str, key: str, ages: frozenset[str]) -> str:
 
 
 def _one(
-    who: str, name: str, ours: Mapping[str, str | None], before: Sample, after: Sample, at: Window, ages: frozenset[str]
+    who: str,
+    name: str,
+    ours: Mapping[str, str | None],
+    before: Sample,
+    after: Sample,
+    at: Window,
+    ages: frozenset[str],
 ) -> Compared:
     mine, early, late = ours.get(name), before.keys.get(name), after.keys.get(name)
     if mine == early == late == "0":
@@ -109,7 +125,11 @@ def _one(
     elif name in ages:
         verdict = _timed(age, int(mine or 0), int(early or 0), int(late or 0), before.when, after.when, at)
     elif name == "timer":
-        verdict = Verdict.EQUAL if mine == early == late else _timed(timer, mine, early, late, before.when, after.when, at)
+        verdict = (
+            Verdict.EQUAL
+            if mine == early == late
+            else _timed(timer, mine, early, late, before.when, after.when, at)
+        )
     elif early == late:
         verdict = Verdict.EQUAL if mine == early else Verdict.WRONG
     else:
@@ -164,7 +184,11 @@ def summary(found: Iterable[Compared]) -> tuple[float, str]:
         f"{total[Verdict.WRONG]} wrong"
     ]
     for key, row in sorted(counts.items()):
-        others = [f"{row[verdict]} {verdict.value}" for verdict in Verdict if row[verdict] and verdict != Verdict.EQUAL]
+        others = [
+            f"{row[verdict]} {verdict.value}"
+            for verdict in Verdict
+            if row[verdict] and verdict != Verdict.EQUAL
+        ]
         if others:
             lines.append(f"  {key}: {row[Verdict.EQUAL]} equal, {', '.join(others)} {reasons[key]}".rstrip())
     return share, "\n".join(lines)

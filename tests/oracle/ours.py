@@ -105,7 +105,9 @@ def as_ss(record: Record) -> dict[str, str | None]:
     keys.update(_details(record))
     if record["kind"] == "tcp":
         keys.update(_memory(record["sock"]))
-        keys.update(_listening(record) if record["state"] == "LISTEN" else _info(record) | _never(record["tcp"]))
+        keys.update(
+            _listening(record) if record["state"] == "LISTEN" else _info(record) | _never(record["tcp"])
+        )
         if record["tcp"]["ulp"] is not None:
             keys["tcp-ulp"] = record["tcp"]["ulp"]
     return keys
@@ -176,7 +178,11 @@ def _timer(record: Record) -> dict[str, str]:
     for name, shown, count in RUNNING:
         if name in timers:
             return {"timer": f"({shown},{left_as_ss(timers[name])},{record['tcp'][count]})"}
-    if "delayed-ack" in timers and "icsk_rto_max" in record["tcp"] and record["tcp"]["icsk_rto_max"] is not None:
+    if (
+        "delayed-ack" in timers
+        and "icsk_rto_max" in record["tcp"]
+        and record["tcp"]["icsk_rto_max"] is not None
+    ):
         # Kernels that have icsk_rto_max (v6.15) and tell of this timer too; this ss has no name for it.
         return {"timer": f"(unknown,{left_as_ss(timers['delayed-ack'])},{record['tcp']['icsk_ack.retry']})"}
     return {}

@@ -19,13 +19,15 @@ KEYS = frozenset(
         "qack", "mss", "pmtu", "rcvmss", "advmss", "cwnd", "ssthresh", "bytes_sent", "bytes_retrans", "bytes_acked",
         "bytes_received", "segs_out", "segs_in", "data_segs_out", "data_segs_in", "dctcp", "bbr", "lastsnd", "lastrcv",
         "lastack", "delivered", "delivered_ce", "busy", "rwnd_limited", "sndbuf_limited", "unacked", "retrans", "lost",
-        "sacked", "dsack_dups", "fackets", "reordering", "reord_seen", "rcv_rtt", "rcv_space", "rcv_ssthresh", "notsent",
-        "minrtt", "rcv_ooopack", "snd_wnd", "rcv_wnd", "rehash", "backlog", "flags", "token", "seq", "sfseq", "ssnoff",
-        "maplen", "md5keys", "total_rto", "total_rto_recoveries", "total_rto_time", "tcp_usec_ts",
+        "sacked", "dsack_dups", "fackets", "reordering", "reord_seen", "rcv_rtt", "rcv_space", "rcv_ssthresh",
+        "notsent", "minrtt", "rcv_ooopack", "snd_wnd", "rcv_wnd", "rehash", "backlog", "flags", "token", "seq", "sfseq",
+        "ssnoff", "maplen", "md5keys", "total_rto", "total_rto_recoveries", "total_rto_time", "tcp_usec_ts",
     }
 )  # fmt: skip
 HEADER = re.compile(r"State +Recv-Q +Send-Q ")
-LINE = re.compile(r"(?:ESTAB|(?:SYN|FIN|TIME|CLOSE|LAST)-[A-Z0-9-]+|LISTEN|CLOSING|UNCONN) +\d+ +\d+ +\S+ +\S+ ")
+LINE = re.compile(
+    r"(?:ESTAB|(?:SYN|FIN|TIME|CLOSE|LAST)-[A-Z0-9-]+|LISTEN|CLOSING|UNCONN) +\d+ +\d+ +\S+ +\S+ "
+)
 SHUTDOWN = re.compile(r"[<-]-[>-]")
 ULP = "tcp-ulp-"
 
@@ -87,6 +89,11 @@ def _key(word: str, before: dict[str, str]) -> tuple[str, str]:
     if word.startswith(ULP):
         return "tcp-ulp", word.removeprefix(ULP)
     # The name of the congestion control stands bare behind skmem and the words of options.
-    if "skmem" in before and "congestion" not in before and "cwnd" not in before and re.fullmatch(r"[a-z][\w-]*", word):
+    if (
+        "skmem" in before
+        and "congestion" not in before
+        and "cwnd" not in before
+        and re.fullmatch(r"[a-z][\w-]*", word)
+    ):
         return "congestion", word
     raise UnknownKeyError(f"{word!r} is nothing that ss was known to print")

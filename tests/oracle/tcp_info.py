@@ -162,7 +162,9 @@ def _member(record: Record, name: str) -> int | None:
 def _listening(record: Record, names: Iterable[str]) -> dict[str, str | None]:
     """A listener has little of it; the accept queue and its limit stand in for unacked and sacked."""
     filled = {"tcpi_state", "tcpi_pacing_rate", "tcpi_max_pacing_rate", "tcpi_reordering", "tcpi_snd_cwnd"}
-    said: dict[str, str | None] = {name: _text(_member(record, name)) if name in filled else "0" for name in names}
+    said: dict[str, str | None] = {
+        name: _text(_member(record, name)) if name in filled else "0" for name in names
+    }
     said["tcpi_unacked"] = str(record["sock"]["sk_ack_backlog"])
     said["tcpi_sacked"] = str(record["sock"]["sk_max_ack_backlog"])
     return said

@@ -23,7 +23,7 @@ FLOORS = (
     ("errors", "model", "__init__"),
     ("kernel", "memory", "glossary"),
     ("locate", "decode", "diagnose", "render", "target", "snapshot"),
-    ("trace",),
+    ("trace", "verify"),
     ("cli", "plugin", "helpers"),
     ("__main__",),
 )

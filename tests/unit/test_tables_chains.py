@@ -72,14 +72,29 @@ def test_a_list_without_end_is_cut(said: Said, monkeypatch: pytest.MonkeyPatch) 
     assert len(said) == 1
 
 
+@pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("bad", [0xFFFFFFFFFFFFFFF8, 0x8, 0xDEADBEEFDEADBEE0, BASE + 0x800])
-def test_a_bad_pointer_costs_the_rest_of_one_list(said: Said, bad: int) -> None:
+def test_a_bad_pointer_costs_the_rest_of_one_list(said: Said, bad: int, live: bool) -> None:
+    """Lists of a dump are followed abreast, those of a running kernel one after the other."""
     kernel = memory_of({0x10: BASE + 0x30, 0x30: bad, 0x100: 0})
+    kernel.live = live
     lists = (BASE + 0x10, BASE + 0x100)
 
-    assert list(chains.chains(kernel, lists, NODE, said)) == [BASE, BASE + 0x20, BASE + 0xF0]
+    assert sorted(chains.chains(kernel, lists, NODE, said)) == [BASE, BASE + 0x20, BASE + 0xF0]
     assert len(said) == 1
     assert "unreadable" in said[0]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_circle_does_not_stop_the_other_lists(said: Said, live: bool) -> None:
+    kernel = memory_of({0x10: BASE + 0x30, 0x30: BASE + 0x10, 0x50: BASE + 0x70, 0x70: 1})
+    kernel.live = live
+
+    assert sorted(chains.chains(kernel, (BASE + 0x10, BASE + 0x50), NODE, said)) == [
+        BASE + offset for offset in (0, 0x20, 0x40, 0x60)
+    ]
+    assert len(said) == 1
+    assert "circle" in said[0]
 
 
 @pytest.mark.parametrize("walk", [chain, ring])

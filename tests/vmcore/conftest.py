@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from harness import SERIES, Dump, dump_directory
 
 if TYPE_CHECKING:

@@ -44,7 +44,9 @@ class Damaged:
             self._start = file.read(_HEADER.size)
             self._header = _HEADER.unpack(self._start)
             file.seek(self._header[5])
-            self._segments = [_Segment(*_SEGMENT.unpack(file.read(_SEGMENT.size))) for _ in range(self._header[10])]
+            self._segments = [
+                _Segment(*_SEGMENT.unpack(file.read(_SEGMENT.size))) for _ in range(self._header[10])
+            ]
 
     @property
     def pages(self) -> list[int]:

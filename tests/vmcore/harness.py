@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from oracle.clock import Window
-from oracle.truth import Truth, load
 
 import sockcrash.target
+from oracle.clock import Window
+from oracle.truth import Truth, load
 from sockcrash.cli import group
 from sockcrash.cli.errors import run
 from sockcrash.target import Target, TargetOptions, open_target
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
     from drgn import Object, Program
 
-__all__ = ("SERIES", "Dump", "Ended", "dump_directory", "kdump_directory", "sockcrash_here", "sockcrash_process")
+__all__ = (
+    "SERIES",
+    "Dump",
+    "Ended",
+    "dump_directory",
+    "kdump_directory",
+    "sockcrash_here",
+    "sockcrash_process",
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 SERIES = tuple((os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 6.1 6.12 newest").split())
@@ -51,10 +59,12 @@ def _vm(*args: str) -> str:
 
 def dump_directory(series: str) -> Path:
     """The dump of a series, made if there is none."""
-    done = subprocess.run(
-        [PROJECT / "scripts/vm", "path", series, "vmcore"], capture_output=True, text=True
+    done = subprocess.run([PROJECT / "scripts/vm", "path", series, "vmcore"], capture_output=True, text=True)
+    return (
+        Path(done.stdout.strip()).parent
+        if done.returncode == 0
+        else Path(_vm("dump", series).splitlines()[-1])
     )
-    return Path(done.stdout.strip()).parent if done.returncode == 0 else Path(_vm("dump", series).splitlines()[-1])
 
 
 def kdump_directory(series: str) -> Path:
@@ -97,15 +107,17 @@ def sockcrash_here(*args: str) -> Ended:
         contextlib.redirect_stderr(err),
     ):
         status = run(group, list(args))
-    assert "internal error" not in err.getvalue(), err.getvalue()
+    assert "internal error" not in err.getvalue(), err.getvalue()[-2000:]
     return Ended(status, out.getvalue(), err.getvalue())
 
 
 def sockcrash_process(*args: str, timeout: float = TIMEOUT) -> Ended:
     """The real command."""
-    done = subprocess.run([sys.executable, "-m", "sockcrash", *args], capture_output=True, text=True, timeout=timeout)
-    assert "Traceback" not in done.stderr, done.stderr
-    assert "internal error" not in done.stderr, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "sockcrash", *args], capture_output=True, text=True, timeout=timeout
+    )
+    assert "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert "internal error" not in done.stderr, done.stderr[-2000:]
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -119,7 +131,11 @@ class Dump:
         self.vmlinux = directory / "vmlinux"
         symbols = (self.vmlinux, *(directory / "modules-debug" / name for name in MODULES.get(series, ())))
         self.options = TargetOptions(core=str(self.core), symbols=tuple(map(str, symbols)))
-        self.target_options = ("-c", str(self.core), *(word for path in symbols for word in ("-s", str(path))))
+        self.target_options = (
+            "-c",
+            str(self.core),
+            *(word for path in symbols for word in ("-s", str(path))),
+        )
         self.truth: Truth = load(directory / "truth.json")
 
     def close(self) -> None:

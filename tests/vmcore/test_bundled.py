@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 import test_inspect_ss
 from harness import PROJECT, Dump, Ended, sockcrash_here
 from oracle.truth import of_raw
-
 from sockcrash.target import TargetOptions, open_target
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def test_the_account_fits_the_files(bundle: Bundle) -> None:
         pytest.skip("this Python has no tomllib")
     meta: dict[str, Any] = tomllib.loads((bundle.directory / "meta.toml").read_text())
     assert meta["kernel"] == bundle.truth.raw["release"]
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in bundle.directory.glob("*.xz")}
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in bundle.directory.glob("*.xz")
+    }
     assert meta["sha256"] == files
 
 
@@ -85,7 +87,9 @@ def test_owners_are_kept(bundle: Bundle) -> None:
         if one.get("fd") is None or one.get("inode") in (None, 0):
             continue
         record = bundle.labelled(label)
-        assert {"kind": "fd", "pid": one["pid"], "comm": "python3", "fd": one["fd"]} in record["owners"], label
+        assert {"kind": "fd", "pid": one["pid"], "comm": "python3", "fd": one["fd"]} in record["owners"], (
+            label
+        )
 
 
 def test_all_together_are_small() -> None:

@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
 from harness import sockcrash_process
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ COMMANDS = (
 # Elements of arrays of structs, which we print on one line, and arrays of no length, whose address crash prints.
 OTHERWISE = frozenset({"t", "v", "start_seq", "end_seq", "skc_dontcopy_begin", "skc_dontcopy_end"})
 SEPARATOR = "that was one"
-LEAF = re.compile(r"^ *([\w.]+) = (-?\d+|0x[0-9a-f]+|true|false|\{[-\d, ]+\})(?: '.*'| <.*>)?,? *$", re.MULTILINE)
+LEAF = re.compile(
+    r"^ *([\w.]+) = (-?\d+|0x[0-9a-f]+|true|false|\{[-\d, ]+\})(?: '.*'| <.*>)?,? *$", re.MULTILINE
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,8 @@ def by_crash(dump_6_1: Dump) -> dict[tuple[str, str], str]:
         pytest.skip("the crash utility is not installed (Debian: crash)")
     asked = [(command, label) for label in LABELS for command in COMMANDS]
     lines = [
-        f"struct {command} {dump_6_1.labelled(label)['address'][2:]}\np \"{SEPARATOR}\"" for command, label in asked
+        f'struct {command} {dump_6_1.labelled(label)["address"][2:]}\np "{SEPARATOR}"'
+        for command, label in asked
     ]
     done = subprocess.run(
         ["crash", "-s", dump_6_1.vmlinux, dump_6_1.core],
@@ -68,6 +72,8 @@ def test_members(dump_6_1: Dump, by_crash: dict[tuple[str, str], str], command: 
 
 @pytest.mark.parametrize("label", LABELS)
 def test_the_same_text(dump_6_1: Dump, by_crash: dict[tuple[str, str], str], label: str) -> None:
-    ended = sockcrash_process("struct", *dump_6_1.target_options, COMMANDS[0], dump_6_1.labelled(label)["address"])
+    ended = sockcrash_process(
+        "struct", *dump_6_1.target_options, COMMANDS[0], dump_6_1.labelled(label)["address"]
+    )
     assert (ended.status, ended.err) == (0, "")
     assert ended.out == by_crash[COMMANDS[0], label].split("\n\n")[-1]

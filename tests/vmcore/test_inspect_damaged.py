@@ -7,8 +7,9 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from damage import PAGE, Damaged
 from drgn.helpers.linux.mm import follow_phys
+
+from damage import PAGE, Damaged
 from harness import Ended, sockcrash_process
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 FAILED, PARTLY = 1, 4
+# Their tables are variables of modules, which nothing names when the modules' BTF is in a hole.
+OF_MODULES = frozenset({"vsock"})
 # Types of a module are lost when the module's own BTF, or its place in the list of modules, is.
 LOST = ("unreadable", "no_type_info")
 # How something was found, and who holds it, depends on what else is readable.
@@ -35,7 +38,9 @@ def damaged(dump_6_1: Dump, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def inspect(dump: Dump, core: Path, *args: str) -> Ended:
     """The real command on the damaged copy."""
-    return sockcrash_process("inspect", "-c", str(core), "-s", str(dump.vmlinux), *(args or ("--all", "--format", "jsonl")))
+    return sockcrash_process(
+        "inspect", "-c", str(core), "-s", str(dump.vmlinux), *(args or ("--all", "--format", "jsonl"))
+    )
 
 
 def page_of(dump: Dump, address: int | str) -> int:
@@ -60,7 +65,9 @@ def differences(found: list[Record], whole: list[Record]) -> list[str]:
     for record in found:
         expected = known.get(record["address"])
         if expected is None:
-            wrong.append(f"{record['address']} ({record['kind']}, {record['how']}) is no socket of the whole dump")
+            wrong.append(
+                f"{record['address']} ({record['kind']}, {record['how']}) is no socket of the whole dump"
+            )
             continue
         for key in expected.keys() - ABOUT:
             ours, theirs = record.get(key), expected[key]
@@ -79,9 +86,14 @@ def partly(dump: Dump, ended: Ended) -> list[Record]:
 
 def nothing_made_up(dump: Dump, ended: Ended) -> None:
     """A record that can't be read in full says so, a list that may be short is complained of."""
-    whole = ended.status == 0 and len(ended.records) == len(dump.records)
-    assert whole or (ended.status in (FAILED, PARTLY) and "sockcrash: " in ended.err), ended.err
     assert differences(ended.records, dump.records) == []
+    shown = {one["address"] for one in ended.records}
+    if any(one["address"] not in shown for one in dump.records if one["kind"] not in OF_MODULES):
+        assert ended.status in (FAILED, PARTLY)
+        assert "sockcrash: " in ended.err
+    assert ended.status in (0, FAILED, PARTLY), ended.err[-1000:]
+    holes = [why for one in ended.records for why in one["absent"].values() if why.startswith("unreadable")]
+    assert ended.status or not holes
 
 
 # Holes where it hurts
@@ -107,21 +119,35 @@ def test_one_page_of_a_socket_on_two(dump_6_1: Dump, damaged: Damaged) -> None:
     size = dump_6_1.prog.type("struct tcp_sock").size
     for record in dump_6_1.records:
         end = int(record["address"], 16) + size - 1
-        if record["kind"] == "tcp" and record["state"] == "ESTABLISHED" and end // PAGE * PAGE > int(record["address"], 16) + 800:
+        if (
+            record["kind"] == "tcp"
+            and record["state"] == "ESTABLISHED"
+            and end // PAGE * PAGE > int(record["address"], 16) + 800
+        ):
             break
     there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, end)])))
     (found,) = [one for one in there if one["address"] == record["address"]]
-    assert (found["inode"], found["cookie"], found["netns"]) == (record["inode"], record["cookie"], record["netns"])
+    assert (found["inode"], found["cookie"], found["netns"]) == (
+        record["inode"],
+        record["cookie"],
+        record["netns"],
+    )
     unreadable = {path for path, why in found["absent"].items() if why.startswith("unreadable")}
     assert len(unreadable) > 20
-    assert all(found["tcp"][path.removeprefix("tcp.")] is None for path in unreadable if path.startswith("tcp."))
+    assert all(
+        found["tcp"][path.removeprefix("tcp.")] is None for path in unreadable if path.startswith("tcp.")
+    )
     assert [one for one in found["tcp"].values() if one is not None]
 
 
 def test_text_of_a_socket_with_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
     """Every format says so, and none falls over."""
     size = dump_6_1.prog.type("struct tcp_sock").size
-    ends = {page_of(dump_6_1, int(one["address"], 16) + size - 1) for one in dump_6_1.records if one["kind"] == "tcp"}
+    ends = {
+        page_of(dump_6_1, int(one["address"], 16) + size - 1)
+        for one in dump_6_1.records
+        if one["kind"] == "tcp"
+    }
     core = damaged.with_holes(ends)
     for output_format in ("text", "table", "csv", "crash", "json"):
         ended = inspect(dump_6_1, core, "--all", "--format", output_format)
@@ -153,11 +179,22 @@ def test_descriptors_of_the_process(dump_6_1: Dump, damaged: Damaged) -> None:
 
 
 @pytest.mark.parametrize(
-    "symbol", ["net_namespace_list", "tcp_hashinfo", "proto_list", "init_task", "jiffies_64", "tk_core", "socket_file_ops"]
+    "symbol",
+    [
+        "net_namespace_list",
+        "tcp_hashinfo",
+        "proto_list",
+        "init_task",
+        "jiffies_64",
+        "tk_core",
+        "socket_file_ops",
+    ],
 )
 def test_pages_of_kernel_variables(dump_6_1: Dump, damaged: Damaged, symbol: str) -> None:
     """What can't do without says what is missing; nothing falls over."""
-    nothing_made_up(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, dump_6_1.prog[symbol].address_)])))
+    nothing_made_up(
+        dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, dump_6_1.prog[symbol].address_)]))
+    )
 
 
 def test_an_address_in_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
@@ -172,16 +209,18 @@ def test_an_address_in_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
 # Holes anywhere
 
 
-@pytest.mark.parametrize(("share", "seed"), [(0.001, 1), (0.001, 2), (0.01, 3), (0.01, 4), (0.05, 5), (0.3, 6), (0.9, 7)])
+@pytest.mark.parametrize(
+    ("share", "seed"), [(0.001, 1), (0.001, 2), (0.01, 3), (0.01, 4), (0.05, 5), (0.3, 6), (0.9, 7)]
+)
 def test_random_holes(dump_6_1: Dump, damaged: Damaged, share: float, seed: int) -> None:
-    chosen = random.Random(seed)  # noqa: S311
+    chosen = random.Random(seed)
     missing = [page for page in damaged.pages if chosen.random() < share]
     nothing_made_up(dump_6_1, inspect(dump_6_1, damaged.with_holes(missing)))
 
 
 def test_random_holes_beside_the_kernel_itself(dump_6_1: Dump, damaged: Damaged) -> None:
     """Text, data and page tables are there, of the rest a page in a hundred is not: most sockets are shown."""
-    chosen = random.Random(8)  # noqa: S311
+    chosen = random.Random(8)
     sockets = {page_of(dump_6_1, one["address"]) for one in dump_6_1.records}
     missing = [page for page in sorted(sockets) if chosen.random() < 0.2]
     there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes(missing)))
@@ -193,8 +232,9 @@ def test_random_holes_beside_the_kernel_itself(dump_6_1: Dump, damaged: Damaged)
 
 def test_zeroed_program_headers(dump_6_1: Dump, damaged: Damaged) -> None:
     ended = inspect(dump_6_1, damaged.with_zeroed_headers())
-    assert (ended.status, ended.out) == (PARTLY, "")
-    assert "is unreadable" in ended.err
+    assert ended.out == ""
+    assert ended.status in (FAILED, PARTLY)
+    assert "sockcrash: " in ended.err
 
 
 def test_cut_shorter_and_shorter(dump_6_1: Dump, damaged: Damaged) -> None:

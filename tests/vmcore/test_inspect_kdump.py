@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Dumps that makedumpfile wrote of a crashed 6.1: all forms give the same, and that is what ss said before the crash."""
+"""Dumps that makedumpfile wrote of a crashed 6.1: all forms give the same, as ss said before the crash."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from harness import SERIES, Dump, kdump_directory
 from oracle.compare import Compared, Verdict, compare, summary
 from oracle.ours import as_ss, not_compared

@@ -21,7 +21,11 @@ STRUCTS = {
     ("tcp", "tcp"): ("struct tcp_sock", "struct inet_connection_sock", "struct sock"),
     ("tcp", "sock"): ("struct sock",),
     ("tcp-timewait", "minisock"): ("struct tcp_timewait_sock", "struct inet_timewait_sock"),
-    ("tcp-request", "minisock"): ("struct tcp_request_sock", "struct inet_request_sock", "struct request_sock"),
+    ("tcp-request", "minisock"): (
+        "struct tcp_request_sock",
+        "struct inet_request_sock",
+        "struct request_sock",
+    ),
 }
 # Keys that are no C path: where the kernels keep them, one of these in each.
 PATHS = {
@@ -149,6 +153,10 @@ def test_every_member_of_every_tcp_object(dump: Dump, figures: Callable[[str], N
                     agree = ours is None and absent.startswith("not_in_kernel")
                     counts["not in this kernel"] += 1
                 else:
+                    if theirs is not None and key in ADDRESSES:
+                        theirs = f"{theirs:#x}"
+                    elif theirs is not None and key.endswith("_armed"):
+                        theirs = bool(theirs)
                     agree = ours == theirs and (theirs is not None or absent.startswith("not_applicable"))
                     counts["equal"] += agree
                 if not agree:

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from drgn import Object
 from drgn.helpers.linux.pid import find_task
 from drgn.helpers.linux.slab import slab_cache_for_each_allocated_object, slab_object_info
+
 from harness import only, sockcrash_process
 
 if TYPE_CHECKING:
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
-LABELS = ("est-v4", "est-v6-child", "listen-dual", "fresh-v4", "bound-v6", "syn-sent-v4", "udp-bound", "unix-listen")
+LABELS = (
+    "est-v4",
+    "est-v6-child",
+    "listen-dual",
+    "fresh-v4",
+    "bound-v6",
+    "syn-sent-v4",
+    "udp-bound",
+    "unix-listen",
+)
 OTHERS = ("packet", "netlink-route", "raw-icmp", "udp6-bound", "unix-pair-dgram-a", "vsock-fresh")
 USER_ADDRESS = 0x7FFC12345678
 SHOWN, USAGE, NOT_FOUND = 0, 2, 3
@@ -194,7 +203,9 @@ def test_user_address_and_null(dump: Dump) -> None:
     assert "NULL" in refusal(dump, "0x0")
 
 
-@pytest.mark.parametrize("address", ["0xffff800000000000", "0xfffffffffffffff8", "0xffffffffffffffff", "0xff00000000000001"])
+@pytest.mark.parametrize(
+    "address", ["0xffff800000000000", "0xfffffffffffffff8", "0xffffffffffffffff", "0xff00000000000001"]
+)
 def test_addresses_where_nothing_is(dump: Dump, address: str) -> None:
     refusal(dump, address)
     ended = dump.inspect(address, "--force", "--format", "jsonl")
@@ -202,7 +213,9 @@ def test_addresses_where_nothing_is(dump: Dump, address: str) -> None:
     assert address in ended.err
 
 
-@pytest.mark.parametrize("spec", ["sk:ffffff01", "cookie:4294967041", "ino:4294967041", "pid:4194000", "fd:4194000/3"])
+@pytest.mark.parametrize(
+    "spec", ["sk:ffffff01", "cookie:4294967041", "ino:4294967041", "pid:4194000", "fd:4194000/3"]
+)
 def test_names_that_nothing_has(dump: Dump, spec: str) -> None:
     refusal(dump, spec)
 
@@ -226,7 +239,18 @@ def test_what_is_found_is_shown_beside_what_is_not(dump: Dump) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("--all", "ino:1"), ("sk:",), ("fd:1",), ("pid:x",), ("zebra",), ("abc",), ("sock:1",), ("ino:0x10",)]
+    "words",
+    [
+        (),
+        ("--all", "ino:1"),
+        ("sk:",),
+        ("fd:1",),
+        ("pid:x",),
+        ("zebra",),
+        ("abc",),
+        ("sock:1",),
+        ("ino:0x10",),
+    ],
 )
 def test_usage(dump: Dump, words: tuple[str, ...]) -> None:
     ended = dump.inspect(*words)

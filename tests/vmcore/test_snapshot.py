@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.vm
 
 # Sockets with something in their queues, keys, and neighbours of the same slab.
-SELECTED = ("est-v4", "est-v6-child", "zero-window", "unread-child", "est-md5", "listen-v4", "udp-bound", "unix-listen")
+SELECTED = (
+    "est-v4",
+    "est-v6-child",
+    "zero-window",
+    "unread-child",
+    "est-md5",
+    "listen-v4",
+    "udp-bound",
+    "unix-listen",
+)
 SMALLEST_SECRET = 8
 
 
@@ -51,13 +60,22 @@ def _objects(text: str) -> dict[str, Any]:
 COMMANDS = (
     ("inspect", "--all", "--format", "jsonl"),
     ("inspect", "--all", "--format", "jsonl", "--every"),
-    ("inspect", "--all", "--format", "jsonl", "-f", "skc_state,sk_rcvbuf,sk_socket,rtt_us,__sk_common.skc_hash"),
+    (
+        "inspect",
+        "--all",
+        "--format",
+        "jsonl",
+        "-f",
+        "skc_state,sk_rcvbuf,sk_socket,rtt_us,__sk_common.skc_hash",
+    ),
     ("options", "--all", "--every", "--format", "jsonl"),
 )
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_says_the_same_of_every_socket(dump: Dump, whole: Path, command: tuple[str, ...]) -> None:
+def test_every_command_says_the_same_of_every_socket(
+    dump: Dump, whole: Path, command: tuple[str, ...]
+) -> None:
     source = sockcrash_here(command[0], "-c", str(dump.core), *command[1:])
     copy = sockcrash_here(command[0], "-c", str(whole), *command[1:])
     ours, theirs = _objects(copy.out), _objects(source.out)
@@ -72,7 +90,9 @@ def test_selected_sockets_are_there_and_others_are_said_not_to_be(dump: Dump, so
     held = _objects(sockcrash_here("inspect", "-c", str(some), "--all", "--format", "jsonl").out)
     wanted = {source[dump.truth.sockets[label]["inode"]]["address"] for label in SELECTED}
     assert set(held) >= wanted
-    assert all(one["inode"] in {dump.truth.sockets[label]["inode"] for label in SELECTED} for one in held.values())
+    assert all(
+        one["inode"] in {dump.truth.sockets[label]["inode"] for label in SELECTED} for one in held.values()
+    )
     other = source[dump.truth.sockets["est-nodelay"]["inode"]]
     pid, fd = dump.truth.sockets["est-nodelay"]["pid"], dump.truth.sockets["est-nodelay"]["fd"]
     for spec in (other["address"], f"ino:{other['inode']}", f"cookie:{other['cookie']}", f"fd:{pid}/{fd}"):
@@ -104,7 +124,9 @@ def test_stock_drgn_reads_the_same(dump: Dump, some: Path) -> None:
         for name in ("rcv_nxt", "snd_una", "write_seq", "snd_cwnd", "srtt_us", "nonagle", "bytes_received"):
             assert tcp.member_(name).value_() == record["tcp"][name]
         assert tcp.inet_conn.icsk_ca_ops.name.string_().decode() == record["tcp"]["congestion"]
-        assert tcp.inet_conn.icsk_inet.sk.member_("__sk_common").skc_net.net.ns.inum.value_() == record["netns"]
+        assert (
+            tcp.inet_conn.icsk_inet.sk.member_("__sk_common").skc_net.net.ns.inum.value_() == record["netns"]
+        )
 
 
 def test_no_secret_is_in_it(dump: Dump, some: Path, whole: Path) -> None:
@@ -188,7 +210,9 @@ def test_info_tells_what_it_is(dump: Dump, some: Path) -> None:
 def test_types_in_a_file_of_their_own(dump_6_1: Dump, tmp_path: Path) -> None:
     address = dump_6_1.labelled("est-v4")["address"]
     core, types = tmp_path / "core.xz", tmp_path / "types.xz"
-    made = sockcrash_process("snapshot", "-c", str(dump_6_1.core), address, "-o", str(core), "--types-in", str(types))
+    made = sockcrash_process(
+        "snapshot", "-c", str(dump_6_1.core), address, "-o", str(core), "--types-in", str(types)
+    )
     assert made.status == 0, made.err
     assert core.stat().st_size < 100_000 < types.stat().st_size
     assert sockcrash_process("inspect", "-c", str(core), address).status == 0

@@ -7,8 +7,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import PROJECT
 
+from harness import PROJECT
 from sockcrash.decode import TRIES, decode
 from sockcrash.kernel.carried import Kept, attach_carried
 from sockcrash.kernel.selection import entry_from_json

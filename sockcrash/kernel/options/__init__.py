@@ -89,12 +89,12 @@ class BoundOption:
 def answers(row: Option, kind: str, family: int, ulp: str) -> bool:
     """Whether sockets of that kind, family and upper layer protocol answer a row.
 
-    ipv6_getsockopt() hands level IPPROTO_IP on, but not for RAW sockets.
+    ipv6_getsockopt() hands level IPPROTO_IP on, but not for RAW sockets; mptcp_getsockopt() never looks at the family.
     """
     if row.level == "SOL_TLS":
         return ulp == "tls"
     if row.level in _V6_ONLY:
-        return family == uapi.AF_INET6
+        return family == uapi.AF_INET6 or kind == "mptcp"
     if row.level == "IPPROTO_IP" and kind == "raw":
         return family == uapi.AF_INET
     return not row.families or family in row.families

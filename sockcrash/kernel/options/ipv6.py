@@ -201,7 +201,7 @@ ROWS = (
     _switch("IPV6_MULTICAST_ALL", 29, _np_flag("MC6_ALL", "mc_all"), default=1),
     _switch("IPV6_ROUTER_ALERT_ISOLATE", 30, _np_flag("RTALERT_ISOLATE", "rtalert_isolate")),
     _switch("IPV6_RECVERR_RFC4884", 31, _np_flag("RECVERR6_RFC4884", "recverr_rfc4884")),
-    _row("IPV6_FLOWLABEL_MGR", 32, INT, value=no_trace(_NO_INPUT), origin=kernel),
+    _row("IPV6_FLOWLABEL_MGR", 32, INT, **no_trace(_NO_INPUT), origin=kernel),
     _switch("IPV6_FLOWINFO_SEND", 33, _np_flag("SNDFLOW", "sndflow")),
     _receive("IPV6_RECVPKTINFO", 49, "rxinfo"),
     _row(

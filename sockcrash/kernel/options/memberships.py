@@ -126,7 +126,7 @@ def _joined(level: str, name: str, number: int, member: Field, value: Any, **mor
 
 def _needs_group(level: str, name: str, number: int) -> Option:
     why = "the caller must say of which group; all groups stand at the row of joining"
-    return Option(level, name, number, INT, (), no_trace(why), origin=kernel_writes, kinds=INET_KINDS)
+    return Option(level, name, number, INT, **no_trace(why), origin=kernel_writes, kinds=INET_KINDS)
 
 
 ROWS4 = (

@@ -64,7 +64,7 @@ def _taken(rows: tuple[Option, ...], names: dict[str, tuple[Field, ...]]) -> tup
 
 def _input(name: str, number: int) -> Option:
     why = "the caller must say how much of it fits"
-    return Option("SOL_MPTCP", name, number, INT, (), no_trace(why), origin=kernel, kinds=_KIND)
+    return Option("SOL_MPTCP", name, number, INT, **no_trace(why), origin=kernel, kinds=_KIND)
 
 
 ROWS = (

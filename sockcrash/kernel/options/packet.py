@@ -176,7 +176,7 @@ ROWS = (
     _switch("PACKET_ORIGDEV", 9, _flag("ORIGDEV", Place("origdev"))),
     _row("PACKET_VERSION", 10, choice({0: "TPACKET_V1", 1: "TPACKET_V2", 2: "TPACKET_V3"}), _packet("tp_version"),
         default=0),
-    _row("PACKET_HDRLEN", 11, INT, value=no_trace("the caller must say of which version"), origin=kernel),
+    _row("PACKET_HDRLEN", 11, INT, **no_trace("the caller must say of which version"), origin=kernel),
     _row("PACKET_RESERVE", 12, BYTES, _packet("tp_reserve"), default=0),
     _ring_row("PACKET_TX_RING", 13, "tx_ring"),
     _switch("PACKET_LOSS", 14, _flag("TP_LOSS", Place("tp_loss"))),

@@ -56,12 +56,14 @@ def _program(kernel: Kernel, address: int) -> _Program | Absent:
     return memo[address]
 
 
-def _read(kernel: Kernel, address: int) -> _Program:
+def _read(kernel: Kernel, address: int) -> _Program | Absent:
     (section,) = kernel.reader(_PROGRAM).sections(address)
     name = section["program_name"]
     number = section["id"]
     instructions = None
     if section["orig_prog"]:
+        if isinstance(section["len"], Absent):
+            return section["len"]
         length = min(section["len"], MAX_INSTRUCTIONS)
         raw = kernel.read(section["filter"], length * 8)
         instructions = [list(code) for code in struct.iter_unpack(kernel.byte_order + "HBBI", raw)]

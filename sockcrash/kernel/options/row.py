@@ -55,14 +55,13 @@ class Option:
     ``fields`` are the members that make the value: ``value(context, *fields)``, or the first of them as it is.
     ``marks`` are further members that only ``default``, ``origin`` and ``text`` look at; those get fields and marks.
     A field that is absent makes the value absent, unless the row is ``lenient``. ``default`` is a plain value or a
-    Default; None stands for facts, which have none. ``kinds`` and ``families`` say which sockets have the option;
-    ``text(context, value, *inputs)`` and ``bytes_of(context, value,
-        *inputs)`` stand for the codec's where those aren't enough.
-    ``also`` names other levels at which the kernel answers it alike. getsockopt(2) gives it in kernels that have all
-    of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the clock, or at what their
-    first field points to, so that equal fields don't mean equal values unless the first is 0. ``carried`` is the index of the field by which
-    an accepted socket is compared with its listener, where that is not the value; what accept(2) does not take over
-    from the listener is not ``inherited``.
+    Default; None stands for facts, which have none. ``kinds`` and ``families`` say which sockets have the option.
+    ``also`` names other levels at which the kernel answers it alike. ``text(context, value, *inputs)`` and
+    ``bytes_of(context, value, *inputs)`` stand for the codec's where those aren't enough. getsockopt(2) gives it in
+    kernels that have all of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the
+    clock, or at what their first field points to, so that equal fields don't mean equal values unless the first is 0.
+    ``carried`` is the index of the field by which an accepted socket is compared with its listener, where that is not
+    the value; what accept(2) does not take over from the listener is not ``inherited``.
     """
 
     level: str
@@ -103,10 +102,10 @@ def absent(why: str, reason: Reason = Reason.NOT_APPLICABLE) -> Absent:
     return Absent(reason, why)
 
 
-def no_trace(why: str) -> Callable[..., Absent]:
-    """The value of an option whose effect can't be seen in memory."""
+def no_trace(why: str) -> dict[str, Any]:
+    """Of an option whose effect can't be seen in memory: its value, and why there is none."""
     gone = absent(why)
-    return lambda *_: gone
+    return {"value": lambda *_: gone, "raw": gone}
 
 
 SET_ONLY = absent("set-only: getsockopt does not return it")

@@ -35,7 +35,7 @@ def _fact(name: str, number: int, codec: Codec, *fields: Field, **more: Any) -> 
 
 
 def _gone(name: str, number: int, why: str, **more: Any) -> Option:
-    return _fact(name, number, INT, value=no_trace(why), **more)
+    return _fact(name, number, INT, **no_trace(why), **more)
 
 
 # SO_MEMINFO: sk_get_meminfo()

@@ -63,7 +63,7 @@ def _switch(name: str, number: int, member: str, **more: Any) -> Option:
 
 
 def _gone(name: str, number: int, why: str) -> Option:
-    return _row(name, number, INT, value=no_trace(why), origin=kernel)
+    return _row(name, number, INT, **no_trace(why), origin=kernel)
 
 
 _STATE = field("sock", "__sk_common.skc_state")

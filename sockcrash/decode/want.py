@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which parts of a record are asked for, so that a list of many sockets reads no more than it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ("EVERYTHING", "PARTS", "Want")
+
+PARTS = frozenset(("cc", "cgroup", "inode", "owners", "timers"))
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a record shall hold; who, where and in which state it always does.
+
+    ``members``: names of what the sections of a TCP socket shall have, None for everything. ``parts``: which of PARTS.
+    What is not asked for looks as if there were none. Sections of other kinds of socket are always whole.
+    """
+
+    members: frozenset[str] | None = frozenset()
+    parts: frozenset[str] = frozenset()
+
+    def __or__(self, other: Want) -> Want:
+        everything = self.members is None or other.members is None
+        members = None if everything else (self.members or frozenset()) | (other.members or frozenset())
+        return Want(members, self.parts | other.parts)
+
+
+EVERYTHING = Want(None, PARTS)
