@@ -93,7 +93,15 @@ def parse(content: bytes) -> Snapshot:
     """Read a snapshot; TargetError when it is damaged."""
     try:
         return _parse(content)
-    except (struct.error, ValueError, KeyError, TypeError, IndexError, drgn.FaultError) as error:
+    except (
+        struct.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        OverflowError,
+        drgn.FaultError,
+    ) as error:
         raise TargetError(
             f"the snapshot is damaged: {error}", hint="take it again, or copy it again"
         ) from None

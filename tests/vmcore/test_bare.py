@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The bare vmcore, by its own BTF and kallsyms, against the DWARF of vmlinux and its modules: the same JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness import sockcrash_here
+
+if TYPE_CHECKING:
+    from harness import Dump, Record
+
+pytestmark = pytest.mark.vm
+
+WHAT = ("--all", "--every", "--format", "jsonl")
+NO_TYPES = "no_type_info"
+
+
+def by_dwarf(dump: Dump) -> dict[str, Record]:
+    modules = sorted((dump.directory / "modules-debug").glob("*.ko"))
+    files = [word for path in (dump.vmlinux, *modules) for word in ("-s", str(path))]
+    ended = sockcrash_here("inspect", "-q", "-c", str(dump.core), *files, *WHAT)
+    return {one["address"]: one for one in ended.records}
+
+
+def test_the_same_as_by_dwarf(dump: Dump) -> None:
+    bare = {
+        one["address"]: one for one in sockcrash_here("inspect", "-q", "-c", str(dump.core), *WHAT).records
+    }
+    full = by_dwarf(dump)
+    assert len(bare) > 300
+    if dump.prog.symbols("btf_modules"):
+        assert list(bare) == list(full)
+        for address, one in full.items():
+            assert bare[address] == one
+        return
+    # A kernel without BTF of modules: what needs a module's types says so, and everything else is the same.
+    for address, one in bare.items():
+        if one["kind"] != "vsock":
+            assert without_module_types(one, one["absent"]) == without_module_types(
+                full[address], one["absent"]
+            )
+    assert {one["kind"] for address, one in full.items() if address not in bare} <= {"vsock"}
+
+
+def without_module_types(record: Record, absent: dict[str, str]) -> dict[str, Any]:
+    """A record without what is absent for want of types."""
+    lost = {path for path, why in absent.items() if why.startswith(NO_TYPES)}
+    kept = {key: value for key, value in record.items() if key not in lost}
+    kept["absent"] = {path: why for path, why in record["absent"].items() if path not in lost}
+    kept["options"] = [
+        one for one in record.get("options") or () if f"options.{one['level']}.{one['name']}" not in lost
+    ]
+    return kept
