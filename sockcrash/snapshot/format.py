@@ -85,7 +85,7 @@ def is_snapshot(content: bytes) -> bool:
     """Whether these bytes are a snapshot that sockcrash wrote."""
     try:
         return any(owner == OWNER for owner, _, _ in _notes(content))
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, OverflowError):
         return False
 
 

@@ -26,7 +26,7 @@ from records import (
 from sockcrash.kernel.fields_tcp import REQUEST, TIMEWAIT
 from sockcrash.kernel.registry import LayoutRow
 from sockcrash.kernel.sockets import KINDS
-from sockcrash.model import SECTIONS, Absent, Reason
+from sockcrash.model import EMPTY, SECTIONS, Absent, Reason
 from sockcrash.render.json import dumps, fields_object, layout_object, members_object, record_object
 from sockcrash.render.stream import objects
 
@@ -47,7 +47,7 @@ RECORDS = {
             snd_nxt=UNREADABLE, negotiated=UNREADABLE, chrono_stat=UNREADABLE, congestion=UNREADABLE
         ),
     ),
-    "other": tcp_record(kind="other", local=NOT_IN_KERNEL, peer=NOT_IN_KERNEL, tcp={}, timers=None),
+    "other": tcp_record(kind="other", local=NOT_IN_KERNEL, peer=NOT_IN_KERNEL, tcp=EMPTY, timers=None),
     "timewait": timewait_record(),
     "request": request_record(),
 }
