@@ -141,7 +141,9 @@ def test_full_disk_is_said() -> None:
 
 
 def test_interrupted() -> None:
-    process = start("print('up', flush=True); import time; time.sleep(20)", stdout=subprocess.PIPE)
+    # A shell starts what it runs in the background with SIGINT ignored, and a child inherits that.
+    listening = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = start(f"{listening}; print('up', flush=True); time.sleep(20)", stdout=subprocess.PIPE)
     assert process.stdout
     process.stdout.readline()
     time.sleep(0.05)
