@@ -77,6 +77,7 @@ def command(
     size = write_content(output, serialize(snapshot), force=force)
     click.echo(f"{output}: {len(pairs)} sockets, {size} bytes", err=True)
     if torn:
+        session.unreadable = True
         click.echo(f"{torn} of them changed while they were read and are marked torn", err=True)
     if session.kernel.live:
         click.echo("note: it reveals where this kernel is loaded (KASLR) until the next boot", err=True)
