@@ -246,6 +246,8 @@ def test_retransmission_to_a_dead_peer(dump: Dump) -> None:
 
 def test_out_of_order_data(dump: Dump) -> None:
     found = tcp(dump, "out-of-order")
+    if dump.truth.before[int(dump.labelled("out-of-order")["cookie"], 16)].keys.get("rcv_ooopack") is None:
+        pytest.skip(f"{dump.series}: this guest was so slow that nothing arrived out of order")
     assert found["rcv_ooopack"] >= 1
     assert found["rx_opt.num_sacks"] == 1
 
