@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Feed damaged BTF and kallsyms tables to the readers for some minutes.
+"""Feed damaged BTF, kallsyms tables, names of sockets and answers of sock_diag to the readers for some minutes.
 
 Each case follows from its number, the seed, which is printed when it fails: `scripts/fuzz --only SEED` repeats it. A
 case fails if anything but a clear refusal comes out, if it takes longer than the limit, or more memory than the limit.
@@ -26,6 +26,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "tests" / "unit"))
 
 from btf_maker import BtfMaker, small_kernel  # noqa: E402
+from fuzz_names import try_names  # noqa: E402
 from kallsyms_maker import IMAGE, ORDERS, make_image  # noqa: E402
 from sockcrash.errors import TargetError  # noqa: E402
 from sockcrash.kernel import kallsyms_find, vmcoreinfo  # noqa: E402
@@ -201,8 +202,12 @@ def tolerate(action: Any, *args: Any) -> None:
 def run_case(seed: int, corpus: Corpus) -> bool:
     """Whether the damage was noticed at once; raises what should not come out."""
     random = Random(seed)
+    way = random.randrange(4)
     try:
-        (try_kallsyms if random.randrange(3) == 0 else try_btf)(random, corpus)
+        if way == 0:
+            try_names(random)
+        else:
+            (try_kallsyms if way == 1 else try_btf)(random, corpus)
     except TargetError:
         return True
     return False

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = (
     "EMPTY",
@@ -14,6 +14,7 @@ __all__ = (
     "Account",
     "Disagreement",
     "Endpoint",
+    "Names",
     "OptionValue",
     "Owner",
     "Queue",
@@ -22,6 +23,7 @@ __all__ = (
     "SocketRecord",
     "Tally",
     "Timer",
+    "quick",
 )
 
 
@@ -53,22 +55,54 @@ class Absent:
     def __str__(self) -> str:
         return self._text
 
+    def __hash__(self) -> int:
+        return hash(self._text)
+
     def __bool__(self) -> bool:
         return False
+
+
+T = TypeVar("T")
+
+
+def quick(cls: type[T], fields: dict[str, Any]) -> T:
+    """An instance of a frozen dataclass without slots, which takes ``fields`` over: all that have no default.
+
+    The constructor sets them one by one through object.__setattr__, which takes ten times as long.
+    """
+    made = object.__new__(cls)
+    object.__setattr__(made, "__dict__", fields)
+    return made
+
+
+class Names(dict[str, int]):
+    """The names of a section and their places, for all sections that one reader makes.
+
+    ``fixed`` is what is absent in all of them, ``maybe`` has names and places of what may be absent in some.
+    """
+
+    __slots__ = ("fixed", "maybe")
+
+    def __init__(self, names: Iterable[str], fixed: Mapping[str, Absent], maybe: Iterable[str]) -> None:
+        super().__init__((name, number) for number, name in enumerate(names))
+        self.fixed = dict(fixed)
+        self.maybe = tuple((name, self[name]) for name in maybe)
 
 
 class Section(Mapping[str, Any]):
     """An immutable mapping over one unpacked tuple; the index of names is shared by all sockets of a kernel.
 
-    ``index`` maps each name to its place in the tuple, and has them in that order.
+    ``index`` maps each name to its place in the tuple, and has them in that order. ``holes``: the object was partly
+    unreadable, so that anything may be absent.
     """
 
-    __slots__ = ("_absent", "_index", "_values")
+    __slots__ = ("_index", "_lost", "_values", "holes")
 
-    def __init__(self, index: Mapping[str, int], values: tuple[Any, ...]) -> None:
+    def __init__(self, index: Mapping[str, int], values: tuple[Any, ...], holes: bool = False) -> None:
         self._index = index
         self._values = values
-        self._absent: dict[str, Absent] | None = None
+        self._lost: dict[str, Absent] | None = None
+        self.holes = holes
 
     def __getitem__(self, name: str) -> Any:
         return self._values[self._index[name]]
@@ -95,12 +129,22 @@ class Section(Mapping[str, Any]):
         return dict(zip(self._index, self._values, strict=True))
 
     def absent(self) -> dict[str, Absent]:
-        """What is absent, by name; looked for once."""
-        if self._absent is None:
-            gone = [number for number, value in enumerate(self._values) if value.__class__ is Absent]
-            names = list(self._index) if gone else []
-            self._absent = {names[number]: self._values[number] for number in gone}
-        return self._absent
+        """What is absent, by name."""
+        return {**self.never(), **self.lost()}
+
+    def never(self) -> dict[str, Absent]:
+        """What is absent in all sections of its reader: this kernel has no such thing."""
+        return self._index.fixed if isinstance(self._index, Names) and not self.holes else {}
+
+    def lost(self) -> dict[str, Absent]:
+        """What else is absent; looked for once."""
+        if self._lost is None:
+            values, index = self._values, self._index
+            if isinstance(index, Names) and not self.holes:
+                self._lost = {name: values[at] for name, at in index.maybe if values[at].__class__ is Absent}
+            else:
+                self._lost = {name: value for name, value in self.items() if value.__class__ is Absent}
+        return self._lost
 
     @property
     def index(self) -> Mapping[str, int]:
@@ -119,13 +163,13 @@ class Section(Mapping[str, Any]):
         return f"Section({dict(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Section, (dict(self._index), self._values))
+        return (Section, (dict(self._index), self._values, self.holes))
 
 
 EMPTY = Section({}, ())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
     """One end of a socket. A member is None where the family has no such thing, Absent where this end has none.
 
@@ -148,23 +192,15 @@ class Endpoint:
 
     def members(self) -> dict[str, Any]:
         """What this family's ends have, by name."""
+        if self.address is not None and self.port is not None:
+            return {"address": self.address, "port": self.port}
         values = ((name, getattr(self, name)) for name in _END)
         return {name: value for name, value in values if value is not None}
 
 
 _END = (
-    "address",
-    "cid",
-    "port",
-    "path",
-    "inode",
-    "portid",
-    "groups",
-    "ifindex",
-    "device",
-    "ethertype",
-    "queue",
-)
+    "address", "cid", "port", "path", "inode", "portid", "groups", "ifindex", "device", "ethertype", "queue",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +227,8 @@ class OptionValue:
 
     ``origin``: set, default, kernel, or None where it can't be told. ``default`` is None for facts; ``default_from``
     is the sysctl that it comes from. ``inherited_from`` is the address of the listener that had it before.
+    ``text`` and ``default_text`` are for people. ``differs``: an untouched socket would show something else, as far as
+    it can be told.
     """
 
     level: str
@@ -204,16 +242,19 @@ class OptionValue:
     default: Any = None
     default_from: str | None = None
     inherited_from: int | None = None
+    default_text: str = ""
+    differs: bool = field(default=False, init=False, compare=False, repr=False)
 
-    @property
-    def differs(self) -> bool:
-        """Whether an untouched socket would show something else, as far as it can be told."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "differs", self._differs())
+
+    def _differs(self) -> bool:
         if self.origin is None and self.default is not None and not isinstance(self.value, Absent):
             return bool(self.value != self.default)
         return self.origin == "set"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Owner:
     """Who holds a socket. ``kind`` is fd, accept-queue, orphan, timewait, request, ...
 
@@ -229,7 +270,10 @@ class Owner:
     user: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_NO_QUEUES = Absent(Reason.NOT_APPLICABLE, "a socket of this kind has none")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SocketRecord:
     """Everything that was read of one socket."""
 
@@ -270,6 +314,27 @@ class SocketRecord:
     xdp: Section = EMPTY
     timers: tuple[Timer, ...] | None = None
     queues: tuple[Queue, ...] | None = None
+
+    @property
+    def recv_q(self) -> int | Absent:
+        """Recv-Q as ss prints it: of a listener the length of its accept queue."""
+        return self._queue("recv_q", "sk_ack_backlog", "receive_queue_bytes", "sk_rmem_alloc")
+
+    @property
+    def send_q(self) -> int | Absent:
+        """Send-Q as ss prints it: of a listener the limit of its accept queue."""
+        return self._queue("send_q", "sk_max_ack_backlog", "send_queue_bytes", "wmem_alloc_bytes")
+
+    def _queue(self, own: str, listening: str, streaming: str, memory: str) -> int | Absent:
+        if self.kind == "tcp":
+            queue: int | Absent = self.sock[listening] if self.state == "LISTEN" else self.tcp[streaming]
+            return queue
+        for section in self.sections().values():
+            if own in section:
+                return section[own]  # type: ignore[no-any-return]
+        if self.minisock:
+            return 0
+        return self.sock[memory] if self.sock else _NO_QUEUES
 
     def sections(self) -> dict[str, Section]:
         """The sections that this kind of socket has, by name."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockcrash.cli.params import netns_option, output_options, target_options
+from sockcrash.cli.out import write, write_lines
+from sockcrash.cli.params import filter_option, netns_option, output_options, target_options
 
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
+    from sockcrash.filter import Filter
     from sockcrash.model import SocketRecord
     from sockcrash.target import TargetOptions
 
@@ -31,6 +33,7 @@ __all__ = ("command",)
 )
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
 @netns_option
+@filter_option
 @output_options("text", "table", "json", "jsonl", "csv", "crash")
 @target_options
 def command(
@@ -41,6 +44,7 @@ def command(
     every: bool,
     force: bool,
     netns: str | None,
+    selected: Filter | None,
     output_format: str,
 ) -> int:
     """Show sockets in full: who holds them, their state, every variable of TCP, timers, memory, options.
@@ -64,9 +68,10 @@ def command(
     """
     from sockcrash.cli.session import Session, parse_specs
 
+    everything = everything or (selected is not None and not specs)
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
-    handles = session.handles(parsed, everything=everything, force=force, netns=netns)
+    handles = session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
     many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
     if fields is not None:
         _show_fields(session, handles, fields, output_format)
@@ -85,8 +90,7 @@ def _show(session: Session, records: Iterable[SocketRecord], output_format: str,
 
         _texts(record_text(record, every=every) for record in records)
     elif output_format in ("json", "jsonl"):
-        for piece in objects(map(json.record_object, records), session.target.describe(), output_format):
-            click.echo(piece, nl=False)
+        write(objects(map(json.record_object, records), session.target.describe(), output_format))
     elif output_format == "crash":
         from sockcrash.render.crash import record_crash
 
@@ -94,13 +98,11 @@ def _show(session: Session, records: Iterable[SocketRecord], output_format: str,
     else:
         from sockcrash.render.table import RECORD_COLUMNS, record_row, rows
 
-        for piece in rows(RECORD_COLUMNS, map(record_row, records), output_format):
-            click.echo(piece)
+        write_lines(rows(RECORD_COLUMNS, map(record_row, records), output_format))
 
 
 def _texts(texts: Iterable[str]) -> None:
-    for number, text in enumerate(texts):
-        click.echo(f"\n{text}" if number else text)
+    write_lines(f"\n{text}" if number else text for number, text in enumerate(texts))
 
 
 def _show_fields(session: Session, handles: Any, wanted: str, output_format: str) -> None:
@@ -116,8 +118,7 @@ def _show_fields(session: Session, handles: Any, wanted: str, output_format: str
         _texts(fields_text(record, values) for record, values in pairs)
     elif output_format in ("json", "jsonl"):
         made = (json.fields_object(record, values) for record, values in pairs)
-        for piece in objects(made, session.target.describe(), output_format):
-            click.echo(piece, nl=False)
+        write(objects(made, session.target.describe(), output_format))
     elif output_format == "crash":
         from sockcrash.render.crash import fields_crash
 
@@ -126,5 +127,4 @@ def _show_fields(session: Session, handles: Any, wanted: str, output_format: str
         from sockcrash.render.table import fields_row, rows
 
         made_rows = (fields_row(record, values) for record, values in pairs)
-        for piece in rows(("address", *names), made_rows, output_format):
-            click.echo(piece)
+        write_lines(rows(("address", *names), made_rows, output_format))

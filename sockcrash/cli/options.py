@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockcrash.cli.params import netns_option, output_options, target_options
+from sockcrash.cli.out import write, write_lines
+from sockcrash.cli.params import filter_option, netns_option, output_options, target_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sockcrash.filter import Filter
     from sockcrash.model import SocketRecord
     from sockcrash.target import TargetOptions
 
@@ -34,6 +36,7 @@ __all__ = ("checked_level", "checked_name", "command")
 )
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
 @netns_option
+@filter_option
 @output_options("text", "table", "json", "jsonl", "csv")
 @target_options
 def command(
@@ -45,6 +48,7 @@ def command(
     names: tuple[str, ...],
     force: bool,
     netns: str | None,
+    selected: Filter | None,
     output_format: str,
 ) -> int:
     """Show socket options: value, who set it, the default, and the member of the kernel that holds it.
@@ -61,9 +65,10 @@ def command(
 
     wanted_names = frozenset(checked_name(name) for group in names for name in group.split(","))
     wanted_levels = frozenset(map(checked_level, levels))
+    everything = everything or (selected is not None and not specs)
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
-    handles = session.handles(parsed, everything=everything, force=force, netns=netns)
+    handles = session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
     reader = session.option_reader(every=every, levels=wanted_levels, names=wanted_names)
     records = session.records(
         handles, many=everything or len(parsed) > 1 or any(spec.plural for spec in parsed), options=reader
@@ -103,18 +108,15 @@ def _show(target: dict[str, Any], records: Iterable[SocketRecord], every: bool, 
         from sockcrash.render.json import only_options, record_object
         from sockcrash.render.stream import objects
 
-        for piece in objects((record_object(only_options(record)) for record in full), target, output_format):
-            click.echo(piece, nl=False)
+        write(objects((record_object(only_options(record)) for record in full), target, output_format))
     elif output_format == "text":
-        for line in _lines(full, every):
-            click.echo(line)
+        write_lines(_lines(full, every))
     else:
         from sockcrash.render.options import OPTION_COLUMNS, option_rows
         from sockcrash.render.table import rows
 
         made = (row for record in full for row in option_rows(record))
-        for piece in rows(OPTION_COLUMNS, made, output_format):
-            click.echo(piece)
+        write_lines(rows(OPTION_COLUMNS, made, output_format))
 
 
 def _lines(records: Iterable[SocketRecord], every: bool) -> Iterator[str]:

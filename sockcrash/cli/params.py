@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ("FORMATS", "log_options", "netns_option", "output_options", "target_options")
+__all__ = ("FORMATS", "filter_option", "log_options", "netns_option", "output_options", "target_options")
 
 FORMATS = ("text", "table", "json", "jsonl", "csv", "crash")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical", "none")
@@ -149,6 +149,26 @@ def netns_option(command: Command) -> Command:
         metavar="NAME|ino:N|pid:N",
         callback=check,
         help="Only sockets of this network namespace: by name, inode, or as that of a process.",
+    )
+    return _decorated(command, (option,))
+
+
+def filter_option(command: Command) -> Command:
+    """Add --filter to a command that takes SPECs, which gets the Filter by the keyword ``selected``."""
+
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:  # noqa: ARG001
+        if value is None or ctx.resilient_parsing:
+            return None
+        from sockcrash.filter import parse_filter
+
+        return parse_filter(value)
+
+    option = click.option(
+        "--filter",
+        "selected",
+        metavar="FILTER",
+        callback=parse,
+        help="Only sockets that this selects, in the language of ss: 'state established and dport = :443'.",
     )
     return _decorated(command, (option,))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import drgn
@@ -14,20 +14,24 @@ from sockcrash.cli.texts import with_texts
 from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.decode.owner import Owners
+from sockcrash.decode.want import EVERYTHING, Want
 from sockcrash.errors import NotASocketError, UsageError
 from sockcrash.kernel.view import Kernel, kernel_of
 from sockcrash.locate import all_sockets, in_namespace, locate
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
-from sockcrash.model import SECTIONS, Absent, Reason, SocketRecord
+from sockcrash.model import SECTIONS, Absent, Endpoint, OptionValue, Reason, Section, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.target import Target, TargetOptions, looks_like_core, open_target
 
 if TYPE_CHECKING:
+    from sockcrash.filter import Filter
     from sockcrash.locate.address import Handle
 
 __all__ = ("Session", "parse_specs")
 
+# Values that may be unreadable, or have something unreadable in them.
+_TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
 _NO_SECTIONS = [name for name in SocketRecord.__dataclass_fields__ if name not in SECTIONS]
 
 logger = logging.getLogger("sockcrash")
@@ -45,6 +49,7 @@ class Session:
         self.missing = False
         self.unreadable = False
         self._said: set[str] = set()
+        self._all_owners: Owners | None = None
 
     @property
     def status(self) -> int:
@@ -59,9 +64,52 @@ class Session:
             logger.warning(printable(message))
 
     def handles(
-        self, specs: Sequence[Spec], *, everything: bool, force: bool, netns: str | None = None
+        self,
+        specs: Sequence[Spec],
+        *,
+        everything: bool,
+        force: bool,
+        netns: str | None = None,
+        selected: Filter | None = None,
     ) -> Iterator[Handle]:
-        """The sockets that were asked for; what matched nothing is said and remembered."""
+        """The sockets that were asked for; what matched nothing is said and remembered.
+
+        With ``selected`` those of them that it selects: no more is read of the others than it looks at.
+        """
+        found = self._named(specs, everything=everything, force=force, netns=netns)
+        if selected is None:
+            return found
+        selected.resolve(self._find_netns)
+        return self._selected(found, selected)
+
+    def _selected(self, handles: Iterable[Handle], selected: Filter) -> Iterator[Handle]:
+        owners = self._owners(many=True) if "owners" in selected.want.parts else None
+        options = self.option_reader(every=False, names=selected.options) if selected.options else None
+        for handle in handles:
+            try:
+                if selected.matches(decode(self.kernel, handle, owners, options, selected.want)):
+                    yield handle
+            except drgn.FaultError as error:
+                self.complain(f"the socket at {handle.address:#x} is unreadable: {error}")
+
+    def _find_netns(self, name: str) -> int:
+        """The inode of a namespace that a filter names."""
+        try:
+            return find_netns(self.kernel, name, self.complain)
+        except NotASocketError as error:
+            message = f"filter: netns = {error.message.removeprefix('--netns ')}"
+            raise NotASocketError(name, message, hint=error.hint) from None
+
+    def _owners(self, *, many: bool) -> Owners:
+        if not many:
+            return Owners(self.kernel, self.complain, many=False)
+        if self._all_owners is None:
+            self._all_owners = Owners(self.kernel, self.complain, many=True)
+        return self._all_owners
+
+    def _named(
+        self, specs: Sequence[Spec], *, everything: bool, force: bool, netns: str | None
+    ) -> Iterator[Handle]:
         try:
             inode = None if netns is None else find_netns(self.kernel, netns, self.complain)
         except NotASocketError as error:
@@ -91,27 +139,52 @@ class Session:
         return OptionReader(self.kernel, self.complain, every=every, levels=levels, names=names)
 
     def records(
-        self, handles: Iterable[Handle], *, many: bool, options: OptionReader | None = None
+        self,
+        handles: Iterable[Handle],
+        *,
+        many: bool,
+        options: OptionReader | None = None,
+        want: Want = EVERYTHING,
     ) -> Iterator[SocketRecord]:
-        """Each handle decoded; one that can't be read at all is said and left out."""
-        owners = Owners(self.kernel, self.complain, many=many)
+        """Each handle decoded, the wanted part of it; one that can't be read at all is said and left out.
+
+        Of a whole record it is noted what was unreadable; of parts whoever shows them does so.
+        """
+        owners = self._owners(many=many) if "owners" in want.parts else None
         for handle in handles:
             try:
-                record = decode(self.kernel, handle, owners, options)
+                record = decode(self.kernel, handle, owners, options, want)
             except drgn.FaultError as error:
                 self.complain(f"the socket at {handle.address:#x} is unreadable: {error}")
                 continue
-            self.note(record)
+            if want.members is None:
+                self.note(record)
             yield record
+
+    def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
+        """Remember whether some of these values of a record were unreadable, or it is torn."""
+        if record.torn or any(_unreadable(value) for value in values if value.__class__ in _TELLING):
+            self.unreadable = True
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
-        gone = [value for section in record.sections().values() for value in section.absent().values()]
-        gone += [value for name in _NO_SECTIONS if (value := getattr(record, name)).__class__ is Absent]
-        if isinstance(record.options, tuple):
-            gone += [option.value for option in record.options if isinstance(option.value, Absent)]
-        if record.torn or any(value.reason is Reason.UNREADABLE for value in gone):
-            self.unreadable = True
+        lost = [value for section in record.sections().values() for value in section.lost().values()]
+        others = [getattr(record, name) for name in _NO_SECTIONS]
+        options = record.options if isinstance(record.options, tuple) else ()
+        timers = [timer.expires_in_ms for timer in record.timers or ()]
+        queues = [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
+        self.note_values(record, (*lost, *others, *options, *timers, *queues))
+
+
+def _unreadable(value: Any) -> bool:
+    """Whether a value is unreadable, or a member of an end or of a section, or the value of an option."""
+    if isinstance(value, Absent):
+        return value.reason is Reason.UNREADABLE
+    if isinstance(value, OptionValue):
+        return _unreadable(value.value)
+    if isinstance(value, Endpoint):
+        return value.address is None and any(map(_unreadable, value.members().values()))
+    return any(map(_unreadable, value.lost().values())) if isinstance(value, Section) else False
 
 
 def parse_specs(words: tuple[str, ...], *, everything: bool) -> list[Spec]:

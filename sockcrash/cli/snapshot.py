@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockcrash.cli.params import netns_option, target_options
+from sockcrash.cli.params import filter_option, netns_option, target_options
 
 if TYPE_CHECKING:
+    from sockcrash.filter import Filter
     from sockcrash.target import TargetOptions
 
 __all__ = ("command",)
@@ -27,6 +28,7 @@ __all__ = ("command",)
 )
 @click.option("--force", is_flag=True, help="Overwrite files; take addresses that can't be proved.")
 @netns_option
+@filter_option
 @target_options
 def command(
     target: TargetOptions,
@@ -36,6 +38,7 @@ def command(
     types_in: Path | None,
     force: bool,
     netns: str | None,
+    selected: Filter | None,
 ) -> int:
     """Write an ordinary ELF vmcore that holds only the memory that the selected sockets needed.
 
@@ -57,9 +60,13 @@ def command(
         check_writable(path, force=force)
     if types_in is not None and types_in.parent.resolve() != output.parent.resolve():
         raise click.UsageError("--types-in names a file beside the snapshot, in the same directory")
+    everything = everything or (selected is not None and not specs)
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
-    handles = {h.address: h for h in session.handles(parsed, everything=everything, force=force, netns=netns)}
+    handles = {
+        h.address: h
+        for h in session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
+    }
     if not handles:
         raise NotASocketError(" ".join(specs), "nothing was selected, so nothing is written")
     pairs = [
@@ -68,6 +75,7 @@ def command(
         for record in session.records([handle], many=everything or len(handles) > 8)
     ]
     selection = [*(["--all"] if everything else specs), *(["--netns", netns] if netns else [])]
+    selection += ["--filter", selected.text] if selected else []
     meta = taken_meta(session.target.describe(), selection)
     snapshot = take(session.kernel, pairs, meta, session.complain)
     torn = sum(entry["torn"] for entry in snapshot.meta["sockets"])

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import drgn
 
+from sockcrash.decode.common import NO_INODE, NOT_WANTED, cookie_of, name_in, protocols_of, v6only_of
 from sockcrash.decode.congestion import congestion_section
-from sockcrash.decode.endpoint import endpoints
+from sockcrash.decode.endpoint import end, host_order
 from sockcrash.decode.family import family_fields
+from sockcrash.decode.look import look
+from sockcrash.decode.owner import mini_owner, part_of
 from sockcrash.decode.parts import Parts
 from sockcrash.decode.plan import Plan, plan_for
 from sockcrash.decode.sock import sock_section
@@ -18,8 +21,7 @@ from sockcrash.decode.tcp import tcp_section
 from sockcrash.decode.timers import minisock_timers, tcp_timers
 from sockcrash.decode.want import EVERYTHING, Want
 from sockcrash.kernel import uapi
-from sockcrash.kernel.mptcp import owner_of_subflow
-from sockcrash.model import EMPTY, Absent, Reason, Section, SocketRecord
+from sockcrash.model import EMPTY, Absent, Reason, Section, SocketRecord, quick
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +36,6 @@ __all__ = ("decode",)
 
 TRIES = 3
 _MINI = Absent(Reason.NOT_APPLICABLE, "a mini socket has none")
-_NO_COOKIE = Absent(Reason.NOT_ASSIGNED, "nobody has asked for it yet")
-_NOT_WANTED = Absent(Reason.NOT_APPLICABLE, "not read")
-_NOT_V6 = Absent(Reason.NOT_APPLICABLE, "no IPv6 socket")
-_NO_INODE = Absent(Reason.NOT_APPLICABLE, "no struct socket: orphaned, or not accepted yet")
-_INET = (uapi.AF_INET, uapi.AF_INET6)
 _WATCHED = ("snd_nxt", "rcv_nxt", "segs_in", "segs_out")
 
 
@@ -51,16 +48,19 @@ def decode(
 ) -> SocketRecord:
     """Read one socket, or the wanted part of it. Raises drgn.FaultError when nothing of it can be read."""
     plan = plan_for(kernel, handle.kind, want, options=options is not None)
-    sections, content, torn = _read(kernel, plan.reader, handle.address, handle.content)
+    content = handle.content
+    if plan.light and content is not None and not kernel.live and len(content) >= plan.reader.size:
+        return look(kernel, handle, content, owners, want, plan)
+    sections, whole, torn = _read(kernel, plan.reader, handle.address, content)
     if kernel.index is not None:
         torn = torn or kernel.index[handle.address].torn
     if not handle.kind.full:
-        return _mini(kernel, handle, sections, torn)
+        return _mini(kernel, handle, sections, torn, plan)
     found = None
     if options is not None:
         found = options.read(handle.kind.name, handle.address, sections[0], sections[-1])
         sections = sections[:-1]
-    return _full(kernel, handle, sections, content, torn, owners, found, want, plan)
+    return _full(kernel, handle, sections, whole, torn, owners, found, want, plan)
 
 
 def _read(
@@ -96,9 +96,10 @@ def _identity(sections: tuple[Section, ...]) -> tuple[object, ...]:
     return tuple(section[name] for section in sections for name in names if name in section)
 
 
-def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool) -> dict[str, Any]:
-    cookie, net, ifindex = identity["skc_cookie"], identity["skc_net"], identity["skc_bound_dev_if"]
-    local, peer = endpoints(kernel, identity)
+def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool, plan: Plan) -> dict[str, Any]:
+    family, state, cookie, net, netns, ifindex, v6only = plan.identity(identity.unpacked)
+    v4, v6, port = plan.local(identity.unpacked)
+    peer_v4, peer_v6, peer_port = plan.peer(identity.unpacked)
     return {
         "address": handle.address,
         "kind": handle.kind.name,
@@ -106,28 +107,17 @@ def _common(kernel: Kernel, handle: Handle, identity: Section, torn: bool) -> di
         "proved": handle.proved,
         "note": handle.note,
         "torn": torn,
-        "family": _name(uapi.FAMILIES, identity["skc_family"]),
+        "family": name_in(uapi.FAMILIES, family),
         # UNIX, NETLINK and the like keep TCP_* or SS_* numbers of their own in skc_state.
-        "state": _name(uapi.TCP_STATES, identity["skc_state"]),
-        "local": local,
-        "peer": peer,
-        "cookie": _NO_COOKIE if cookie == 0 else cookie,
-        "netns": identity["netns"],
-        "v6only": _v6only(identity),
+        "state": name_in(uapi.TCP_STATES, state),
+        "local": end(kernel, family, v4, v6, port),
+        "peer": end(kernel, family, peer_v4, peer_v6, host_order(kernel, peer_port)),
+        "cookie": cookie_of(cookie),
+        "netns": netns,
+        "v6only": v6only_of(family, v6only),
         "ifindex": ifindex,
         "device": device_name(kernel, net, ifindex),
     }
-
-
-def _name(names: dict[int, str], number: int | Absent) -> str | Absent:
-    return number if isinstance(number, Absent) else uapi.name_of(names, number)
-
-
-def _v6only(identity: Section) -> bool | Absent:
-    bit = identity["skc_ipv6only"]
-    if identity["skc_family"] != uapi.AF_INET6:
-        return _NOT_V6
-    return bit if isinstance(bit, Absent) else bool(bit)
 
 
 def _full(
@@ -142,14 +132,13 @@ def _full(
     plan: Plan,
 ) -> SocketRecord:
     identity, full, sock, *rest = sections
-    fields = _common(kernel, handle, identity, torn)
-    family, protocol = identity["skc_family"], full["sk_protocol"]
-    protocols = (
-        uapi.NETLINK_PROTOCOLS if family == uapi.AF_NETLINK else uapi.PROTOCOLS if family in _INET else {}
-    )
+    fields = _common(kernel, handle, identity, torn, plan)
+    family = identity["skc_family"]
+    type_, protocol, socket, uid, mark = plan.full(full.unpacked)
     own = rest[0] if rest else EMPTY
     if handle.kind.name == "tcp":
-        fields["tcp"] = tcp_section(kernel, identity, own, plan.computed)
+        if own:
+            fields["tcp"] = tcp_section(kernel, identity["skc_state"], own, plan.computed)
         if "cc" in want.parts:
             fields["cc"] = congestion_section(kernel, handle.address, own, content)
         if "timers" in want.parts:
@@ -157,50 +146,41 @@ def _full(
     else:
         fields |= family_fields(kernel, handle.kind.name, Parts(handle.address, identity, full, sock, own))
     if owners is not None and "owners" in want.parts:
-        fields["owners"] = owners.of(handle, full, _part_of(kernel, handle, own))
-    return SocketRecord(
-        **fields,
-        type=_name(uapi.TYPES, full["sk_type"]),
-        protocol=_name(protocols, protocol),
-        inode=(full.get("inode", _NOT_WANTED) if full["sk_socket"] else _NO_INODE),
-        uid=full["sk_uid"],
-        mark=full["sk_mark"],
-        cgroup=cgroup_path(kernel, full.get("cgroup", _NOT_WANTED)),
-        sock=sock_section(kernel, sock),
-        options=options,
-    )
+        fields["owners"] = owners.of(handle, full, part_of(kernel, handle, own))
+    fields |= {
+        "type": name_in(uapi.TYPES, type_),
+        "protocol": name_in(protocols_of(family), protocol),
+        "inode": NO_INODE if not socket else full.get("inode", NOT_WANTED),
+        "uid": uid,
+        "mark": mark,
+        "cgroup": cgroup_path(kernel, full["cgroup"]) if "cgroup" in full else NOT_WANTED,
+        "options": options,
+    }
+    if sock:
+        fields["sock"] = sock_section(kernel, sock)
+    return quick(SocketRecord, fields)
 
 
-def _part_of(kernel: Kernel, handle: Handle, own: Section) -> int:
-    """The MPTCP socket that a TCP socket carries data for, 0 if none."""
-    if handle.kind.name != "tcp" or own["ulp"] != "mptcp":
-        return 0
-    try:
-        return owner_of_subflow(kernel, handle.address)
-    except drgn.FaultError:
-        return 0
-
-
-def _mini(kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: bool) -> SocketRecord:
+def _mini(
+    kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: bool, plan: Plan
+) -> SocketRecord:
     identity, mini = sections
-    fields = _common(kernel, handle, identity, torn)
+    fields = _common(kernel, handle, identity, torn, plan)
     if handle.kind.name == "tcp-timewait":
         substate = mini["tw_substate"]
-        fields["state"] = _name(uapi.TCP_STATES, substate)
+        fields["state"] = name_in(uapi.TCP_STATES, substate)
         mark = mini["tw_mark"]
     else:
         mark = mini["ir_mark"]
-    from sockcrash.decode.owner import mini_owner
-
-    return SocketRecord(
-        **fields,
-        type="SOCK_STREAM",
-        protocol="IPPROTO_TCP",
-        inode=_MINI,
-        uid=_MINI,
-        mark=mark,
-        cgroup=_MINI,
-        owners=mini_owner(handle, mini),
-        minisock=mini,
-        timers=minisock_timers(kernel.clock(), mini),
-    )
+    fields |= {
+        "type": "SOCK_STREAM",
+        "protocol": "IPPROTO_TCP",
+        "inode": _MINI,
+        "uid": _MINI,
+        "mark": mark,
+        "cgroup": _MINI,
+        "owners": mini_owner(handle, mini),
+        "minisock": mini,
+        "timers": minisock_timers(kernel.clock(), mini),
+    }
+    return quick(SocketRecord, fields)

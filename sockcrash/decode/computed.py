@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent, Reason, Section
+from sockcrash.model import Absent, Names, Reason, Section
 
 if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
@@ -25,31 +25,50 @@ class Extension:
 
     def __init__(self, index: Mapping[str, int], computed: Computed, lost: Mapping[str, Absent]) -> None:
         self._computed = computed
-        self._index = {
-            name: number for number, name in enumerate((*index, *(name for name, _, _ in computed)))
-        }
-        self._rows: list[tuple[Callable[..., Any], Callable[[Any], Any]]] = []
-        used: set[str] = set()
-        for _, inputs, function in computed:
-            missing = next((lost[member] for member in inputs if member in lost), None)
-            if missing is None:
-                used.update(inputs)
-                self._rows.append((function, _picker([index[member] for member in inputs])))
-            else:
-                self._rows.append((_constant(missing), _picker([])))
+        added = [name for name, _, _ in computed]
+        self._index = _longer(index, added)
+        self._count = len(computed)
+        used = {member for _, inputs, _ in computed if _missing(inputs, lost) is None for member in inputs}
         self._used = _picker(sorted(index[member] for member in used))
+        self._values = _compiled(index, computed, lost)
 
     def of(self, section: Section, clock: Clock, *, instead: Absent | None = None) -> Section:
         """``section`` with the computed values; all of them are ``instead`` if that is given."""
         values = section.unpacked
         if instead is not None:
-            return Section(self._index, (*values, *(instead,) * len(self._rows)))
+            return Section(self._index, (*values, *(instead,) * self._count), section.holes)
         if Absent in map(type, self._used(values)):
             added = computed_values(section, self._computed, clock)
-            return Section(self._index, (*values, *added.values()))
-        return Section(
-            self._index, (*values, *[function(clock, *pick(values)) for function, pick in self._rows])
-        )
+            return Section(self._index, (*values, *added.values()), section.holes)
+        return Section(self._index, self._values(values, clock), section.holes)
+
+
+def _missing(inputs: Iterable[str], lost: Mapping[str, Absent]) -> Absent | None:
+    return next((lost[member] for member in inputs if member in lost), None)
+
+
+def _compiled(
+    index: Mapping[str, int], computed: Computed, lost: Mapping[str, Absent]
+) -> Callable[[tuple[Any, ...], Clock], tuple[Any, ...]]:
+    """One function that puts all computed values behind the others; what is ``lost`` to it is constant."""
+    scope: dict[str, Any] = {}
+    made: list[str] = []
+    for number, (_, inputs, function) in enumerate(computed):
+        missing = _missing(inputs, lost)
+        scope[f"f{number}"] = function if missing is None else missing
+        arguments = "".join(f", v[{index[member]}]" for member in inputs) if missing is None else ""
+        made.append(f"f{number}(c{arguments})" if missing is None else f"f{number}")
+    exec(f"def compute(v, c):\n  return (*v, {', '.join(made)}{',' if made else ''})\n", scope)
+    compute: Callable[[tuple[Any, ...], Clock], tuple[Any, ...]] = scope["compute"]
+    return compute
+
+
+def _longer(index: Mapping[str, int], added: Iterable[str]) -> Names:
+    """The names of a section with some more behind them, which may be absent."""
+    more = list(added)
+    fixed = index.fixed if isinstance(index, Names) else {}
+    maybe = [name for name, _ in index.maybe] if isinstance(index, Names) else list(index)
+    return Names([*index, *more], fixed, [*maybe, *more])
 
 
 def extension(kernel: Kernel, section: Section, group: Group, computed: Computed) -> Extension:
@@ -78,17 +97,13 @@ def _picker(places: list[int]) -> Callable[[Any], tuple[Any, ...]]:
     return itemgetter(*places) if places else lambda _: ()
 
 
-def _constant(value: Absent) -> Callable[..., Absent]:
-    return lambda *_: value
-
-
 def append(kernel: Kernel, section: Section, added: Mapping[str, Any]) -> Section:
     """``section`` with ``added`` values behind it; its new index is made once for each reader."""
-    memo: dict[Any, tuple[Mapping[str, int], Mapping[str, int]]] = kernel.cache.setdefault("appended", {})
+    memo: dict[Any, tuple[Mapping[str, int], Names]] = kernel.cache.setdefault("appended", {})
     key = (id(section.index), *added)
     if key not in memo:
-        memo[key] = (section.index, {name: number for number, name in enumerate((*section, *added))})
-    return Section(memo[key][1], (*section.unpacked, *added.values()))
+        memo[key] = (section.index, _longer(section.index, added))
+    return Section(memo[key][1], (*section.unpacked, *added.values()), section.holes)
 
 
 def amend(section: Section, added: Mapping[str, Any], without: Iterable[str] = ()) -> Section:

@@ -4,47 +4,50 @@
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sockcrash.kernel import uapi
-from sockcrash.model import Absent, Endpoint, Reason, Section
+from sockcrash.model import Absent, Endpoint, Reason, quick
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("endpoints", "host_order")
+__all__ = ("LOCAL", "PEER", "end", "host_order")
 
 _OTHER = Absent(Reason.NOT_APPLICABLE, "the ends of this family are not known")
 
 
-def endpoints(kernel: Kernel, identity: Section) -> tuple[Endpoint | Absent, Endpoint | Absent]:
-    """Local and peer end of an inet socket; a v4-mapped IPv6 socket keeps its ::ffff: form, as ss prints it."""
-    family = identity["skc_family"]
+# The members that make an end, in the order in which end() takes them; the port of the peer is in network order.
+LOCAL = ("skc_rcv_saddr", "skc_v6_rcv_saddr", "skc_num")
+PEER = ("skc_daddr", "skc_v6_daddr", "skc_dport")
+
+
+def end(
+    kernel: Kernel, family: int, v4: int | Absent, v6: bytes | Absent, port: int | Absent
+) -> Endpoint | Absent:
+    """One end of an inet socket; a v4-mapped IPv6 socket keeps its ::ffff: form, as ss prints it."""
     if family == uapi.AF_INET:
-        local = _inet4(kernel, identity["skc_rcv_saddr"])
-        peer = _inet4(kernel, identity["skc_daddr"])
+        address = _inet4(v4, kernel.byte_order)
     elif family == uapi.AF_INET6:
-        local, peer = _inet6(identity["skc_v6_rcv_saddr"]), _inet6(identity["skc_v6_daddr"])
+        address = _inet6(v6)
     else:
-        return _OTHER, _OTHER
-    return _end(local, identity["skc_num"]), _end(peer, host_order(kernel, identity["skc_dport"]))
-
-
-def _end(address: str | Absent, port: int | Absent) -> Endpoint | Absent:
+        return _OTHER
     if isinstance(address, Absent):
         return address
     if isinstance(port, Absent):
         return port
-    return Endpoint(address=address, port=port)
+    return quick(Endpoint, {"address": address, "port": port})
 
 
-def _inet4(kernel: Kernel, raw: int | Absent) -> str | Absent:
+@lru_cache(maxsize=1024)
+def _inet4(raw: int | Absent, byte_order: str) -> str | Absent:
     if isinstance(raw, Absent):
         return raw
-    order = "little" if kernel.byte_order == "<" else "big"
-    return socket.inet_ntop(socket.AF_INET, raw.to_bytes(4, order))  # type: ignore[arg-type]
+    return socket.inet_ntop(socket.AF_INET, raw.to_bytes(4, "little" if byte_order == "<" else "big"))
 
 
+@lru_cache(maxsize=1024)
 def _inet6(raw: bytes | Absent) -> str | Absent:
     return raw if isinstance(raw, Absent) else socket.inet_ntop(socket.AF_INET6, raw)
 

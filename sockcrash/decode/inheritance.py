@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which listener an accepted socket has an option from: the one that has the same value, if there is just one."""
+"""Which listener an accepted socket has an option from: the one at its place with the same value, if there is one."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import drgn
 
@@ -14,8 +14,8 @@ from sockcrash.decode.options import plan_of, socket_options
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.mptcp import owner_of_subflow
-from sockcrash.kernel.options import ROWS, bound_options, option_group
-from sockcrash.kernel.options.origins import kernel as kernel_writes
+from sockcrash.kernel.options import bound_options, deciding, handed_on, index_of, option_group
+from sockcrash.kernel.tables_other import array_sockets, unix_sockets
 from sockcrash.kernel.tables_tcp import listeners
 from sockcrash.model import Absent, OptionValue, Section
 
@@ -26,8 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = ("OptionReader",)
 
-_INHERITED = {(row.level, row.name) for row in ROWS if row.inherited and row.origin is not kernel_writes}
-_ANY6 = bytes(16)
+_STREAMS = ("tcp", "mptcp")
+_OTHERS = ("unix", "vsock")
+_ANY6, _ANY_CONTEXT = bytes(16), 0xFFFFFFFF
+
+
+class _Place(NamedTuple):
+    """Where a socket lies: what a listener and its children have alike, its address, whether that is any."""
+
+    key: tuple[object, ...]
+    address: object = None
+    anywhere: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class _Listener:
     """A listening socket: where it listens, what was set that its children have too, and what members hold."""
 
     address: int
-    identity: Section
+    place: _Place
     options: dict[tuple[str, str], OptionValue]
     carried: dict[tuple[str, str], Any]
 
@@ -60,6 +69,7 @@ class OptionReader:
         self._complain = complain
         self._every, self._levels, self._names = every, levels, names
         self._facts = every or bool(names)
+        self._tables: dict[str, dict[tuple[object, ...], list[_Listener]]] = {}
 
     def read(
         self, kind: str, address: int, identity: Section, section: Section
@@ -73,18 +83,30 @@ class OptionReader:
 
     def _found(self, kind: str, address: int, identity: Section, section: Section) -> list[OptionValue]:
         values = section.unpacked
-        accepted = kind in ("tcp", "mptcp") and plan_of(self._kernel, kind, identity, values).context.accepted
+        accepted = kind in _STREAMS and plan_of(self._kernel, kind, identity, values).context.accepted
         plain = not self._facts and not self._levels
         if plain and not accepted:
-            return socket_options(self._kernel, kind, address, identity, section, facts=False, differing=True)
-        found = socket_options(self._kernel, kind, address, identity, section, facts=self._facts)
-        if accepted:
+            found = socket_options(
+                self._kernel, kind, address, identity, section, facts=False, differing=True
+            )
+        else:
+            found = socket_options(self._kernel, kind, address, identity, section, facts=self._facts)
+        if accepted or (kind in _OTHERS and _perhaps_handed_on(kind, found)):
             found = self._explained(kind, identity, values, found)
-        return [option for option in found if self._wants(option)]
+        return found if plain and not accepted else [option for option in found if self._wants(option)]
 
-    def listeners_on(self, kind: str, identity: Section) -> list[int]:
-        """Every listener that ``inherited_from`` of a socket with that identity is chosen from."""
-        return [one.address for one in self._of_port.get((kind, *_port(identity)), ())]
+    def listeners_on(self, kind: str, address: int) -> list[int]:
+        """Every listener that ``inherited_from`` of a full socket is chosen from. Raises drgn.FaultError."""
+        if kind not in (*_STREAMS, *_OTHERS):
+            return []
+        identity, section = self._kernel.reader(IDENTITY, option_group(kind)).sections(address)
+        return [one.address for one in self._beside(kind, identity, section.unpacked)]
+
+    def _beside(self, kind: str, identity: Section, values: tuple[Any, ...]) -> list[_Listener]:
+        """The listeners at the place of a socket, none of a listener."""
+        if identity["skc_state"] == uapi.LISTEN:
+            return []
+        return self._table_of(kind).get(_place(self._kernel, kind, identity, values).key, [])
 
     def _wants(self, option: OptionValue) -> bool:
         if self._levels and option.level not in self._levels:
@@ -95,8 +117,11 @@ class OptionReader:
         self, kind: str, identity: Section, values: tuple[Any, ...], options: list[OptionValue]
     ) -> list[OptionValue]:
         """The options with their listeners; what the listener has set alike is set, if the kernel may write it too."""
+        address = _place(self._kernel, kind, identity, values).address
         candidates = [
-            one for one in self._of_port.get((kind, *_port(identity)), ()) if _could_accept(one, identity)
+            one
+            for one in self._beside(kind, identity, values)
+            if one.place.anywhere or one.place.address == address
         ]
         known = {key for one in candidates for key in one.options}
         if not known:
@@ -129,28 +154,33 @@ class OptionReader:
             return bool(carried[key] == listener.carried.get(key))
         return bool(theirs.value == option.value)
 
-    @cached_property
-    def _of_port(self) -> dict[tuple[str, int, int, int], list[_Listener]]:
-        """Listeners by kind, namespace, family and port."""
-        found: dict[tuple[str, int, int, int], list[_Listener]] = {}
-        for kind, address in self._listening():
-            try:
-                listener = self._listener(kind, address)
-            except drgn.FaultError as error:
-                self._complain(f"the listener at {address:#x} is unreadable: {error}")
-                continue
-            if listener.identity["skc_state"] == uapi.LISTEN:
-                found.setdefault((kind, *_port(listener.identity)), []).append(listener)
-        return found
+    def _table_of(self, kind: str) -> dict[tuple[object, ...], list[_Listener]]:
+        """The listeners of a kind by their place; the tables of a family are walked once."""
+        if kind not in self._tables:
+            together = _STREAMS if kind in _STREAMS else (kind,)
+            self._tables |= {one: {} for one in together}
+            for one, address in self._listening(kind):
+                try:
+                    self._add_listener(one, address)
+                except drgn.FaultError as error:
+                    self._complain(f"the listener at {address:#x} is unreadable: {error}")
+        return self._tables[kind]
 
-    def _listening(self) -> Iterator[tuple[str, int]]:
-        if self._kernel.index is not None:
-            yield from (
-                (entry.kind, entry.address)
-                for entry in self._kernel.index.values()
-                if entry.kind in ("tcp", "mptcp")
+    def _listening(self, kind: str) -> Iterator[tuple[str, int]]:
+        """Sockets among which are all listeners of a kind."""
+        kernel = self._kernel
+        if kernel.index is not None:
+            kinds = _STREAMS if kind in _STREAMS else (kind,)
+            yield from ((entry.kind, entry.address) for entry in kernel.index.values() if entry.kind in kinds)
+        elif kind in _STREAMS:
+            yield from self._streams()
+        else:
+            walks = itertools.chain(
+                array_sockets(kernel, self._complain), unix_sockets(kernel, self._complain)
             )
-            return
+            yield from ((kind, found.address) for found in walks if found.kinds == (kind,))
+
+    def _streams(self) -> Iterator[tuple[str, int]]:
         for address in listeners(self._kernel, self._complain):
             yield "tcp", address
             try:
@@ -161,27 +191,41 @@ class OptionReader:
             if msk:
                 yield "mptcp", msk
 
-    def _listener(self, kind: str, address: int) -> _Listener:
+    def _add_listener(self, kind: str, address: int) -> None:
         kernel = self._kernel
+        (identity,) = kernel.reader(IDENTITY).sections(address)
+        if identity["skc_state"] != uapi.LISTEN:
+            return
         identity, section = kernel.reader(IDENTITY, option_group(kind)).sections(address)
+        values = section.unpacked
         options = socket_options(kernel, kind, address, identity, section, facts=False)
-        carried = _carried(kernel, kind, section.unpacked)
-        taken_over = ((key, one) for one in options if (key := (one.level, one.name)) in _INHERITED)
-        return _Listener(
-            address, identity, {key: one for key, one in taken_over if one.origin == "set"}, carried
+        given = ((key, one) for one in options if (key := (one.level, one.name)) in handed_on(kind))
+        place = _place(kernel, kind, identity, values)
+        listener = _Listener(
+            address,
+            place,
+            {key: one for key, one in given if one.origin == "set"},
+            _carried(kernel, kind, values),
         )
+        self._tables[kind].setdefault(place.key, []).append(listener)
 
 
-def _port(identity: Section) -> tuple[int, int, int]:
-    return identity["skc_net"], identity["skc_family"], identity["skc_num"]
+def _perhaps_handed_on(kind: str, options: list[OptionValue]) -> bool:
+    return any((option.level, option.name) in handed_on(kind) and option.differs for option in options)
 
 
-def _could_accept(listener: _Listener, child: Section) -> bool:
-    """Whether a listener's address is that of the child, or any."""
-    name, anywhere = (
-        ("skc_rcv_saddr", 0) if child["skc_family"] == uapi.AF_INET else ("skc_v6_rcv_saddr", _ANY6)
-    )
-    return listener.identity[name] in (anywhere, child[name])
+def _place(kernel: Kernel, kind: str, identity: Section, values: tuple[Any, ...]) -> _Place:
+    net, family = identity["skc_net"], identity["skc_family"]
+    if kind in _STREAMS:
+        key = net, family, identity["skc_num"]
+        if family == uapi.AF_INET:
+            return _Place(key, identity["skc_rcv_saddr"], identity["skc_rcv_saddr"] == 0)
+        return _Place(key, identity["skc_v6_rcv_saddr"], identity["skc_v6_rcv_saddr"] == _ANY6)
+    known = deciding(kind, values, index_of(kernel, kind))
+    if kind == "unix":
+        return _Place(known)  # An accepted socket shares the name of its listener, not its namespace.
+    port, context = known
+    return _Place((net, port), context, context == _ANY_CONTEXT)
 
 
 def _carried(kernel: Kernel, kind: str, values: tuple[Any, ...]) -> dict[tuple[str, str], Any]:

@@ -12,6 +12,9 @@ from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.mptcp import fell_back
 from sockcrash.kernel.options import (
     LEVEL_ORDER,
+    OBSOLETE_PACKET,
+    SMC,
+    STREAM,
     BoundOption,
     answers,
     bound_options,
@@ -59,7 +62,7 @@ class Plan:
 
     def __init__(self, context: Context, rows: Iterable[BoundOption]) -> None:
         self.context = context
-        self._rows = [row for row in rows if answers(row.row, context.kind, context.family, context.ulp)]
+        self._rows = [row for row in rows if answers(row.row, context.kind, context.family, context.variant)]
         self._blocks: dict[tuple[bool, bool], list[_Block]] = {}
 
     def options(
@@ -118,23 +121,28 @@ def _joined(rows: list[BoundOption]) -> Callable[[tuple[Any, ...]], tuple[Any, .
 def plan_of(kernel: Kernel, kind: str, identity: Section, values: tuple[Any, ...]) -> Plan:
     """The plan of a socket; made anew when the sysctls of its namespace have been read again."""
     net, family = identity["skc_net"], identity["skc_family"]
-    accepted, ulp = _traits(kernel, kind, family, values)
+    accepted, variant = _traits(kernel, kind, family, values)
     settings = read_settings(kernel, net)
     plans: dict[Any, tuple[Mapping[str, Any], Plan]] = kernel.cache.setdefault("option_plans", {})
-    key = (kind, family, net, accepted, ulp)
+    key = (kind, family, net, accepted, variant)
     if key not in plans or plans[key][0] is not settings:
-        context = Context(kernel, kernel.clock(), kind, family, net, settings, accepted, ulp)
+        context = Context(kernel, kernel.clock(), kind, family, net, settings, accepted, variant)
         plans[key] = (settings, Plan(context, bound_options(kernel, kind)))
     return plans[key][1]
 
 
 def _traits(kernel: Kernel, kind: str, family: int, values: tuple[Any, ...]) -> tuple[bool, str]:
-    """Whether a listener made the socket, and its upper layer protocol."""
+    """Whether a listener made the socket, and its variant (see Context)."""
     known = deciding(kind, values, index_of(kernel, kind))
     if kind == "tcp":
         device, device6, ulp = known
         syn_device = device if family == uapi.AF_INET else device6
         return isinstance(syn_device, int) and syn_device != 0, ulp if isinstance(ulp, str) else ""
+    if kind == "packet":
+        return False, OBSOLETE_PACKET if known[0] == uapi.SOCK_PACKET else ""
+    if kind == "inet":
+        type_, protocol = known
+        return False, SMC if protocol == uapi.IPPROTO_SMC else STREAM if type_ == uapi.SOCK_STREAM else ""
     if kind == "mptcp" and isinstance(known[0], int) and known[0]:
         identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(known[0])
         return _traits(kernel, "tcp", identity["skc_family"], section.unpacked)[0], ""
@@ -171,7 +179,7 @@ def _with_first_subflow(
     identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(first)
     theirs = socket_options(kernel, "tcp", first, identity, section, facts=facts, differing=differing)
     if fell_back(kernel, flags):
-        own = [option for option in own if option.level in ("SOL_SOCKET", "SOL_MPTCP")]
+        own = [option for option in own if option.level == "SOL_SOCKET"]
         taken = [option for option in theirs if option.level != "SOL_SOCKET"]
     else:
         given = first_subflow_options(kernel)
@@ -192,8 +200,19 @@ def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
     text = row.text(context, value, *inputs) if row.text and hole is None else row.codec.text(value)
     raw = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
     origin = row.origin(context, value, default, *inputs) if hole is None else None
+    usual = "" if default is None or isinstance(default, Absent) else row.codec.text(default)
     return OptionValue(
-        row.level, row.name, row.number, value, text, origin, raw, bound.member, default, source
+        row.level,
+        row.name,
+        row.number,
+        value,
+        text,
+        origin,
+        raw,
+        bound.member,
+        default,
+        source,
+        default_text=usual,
     )
 
 

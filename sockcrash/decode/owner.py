@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.fields import SOCKET
-from sockcrash.kernel.files import descriptors, open_sockets, references, tasks
-from sockcrash.model import Absent, Owner, Section
+from sockcrash.kernel.files import Task, descriptors, open_sockets, references, tasks
+from sockcrash.kernel.mptcp import owner_of_subflow
+from sockcrash.model import Absent, Owner, Section, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
     from sockcrash.locate.address import Handle
 
-__all__ = ("Owners", "mini_owner")
+__all__ = ("Owners", "mini_owner", "part_of")
 
 
 class Owners:
@@ -48,7 +49,7 @@ class Owners:
         if not socket:
             return _without_socket(self._kernel, full)
         if self._index is not None:
-            return tuple(self._index.get(socket, ()))
+            return tuple([_owner(task, fd) for task, fd in self._index.get(socket, ())])
         try:
             return tuple(self._search(socket))
         except drgn.FaultError as error:
@@ -77,13 +78,27 @@ class Owners:
                 self._complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
                 continue
             for fd, file in entries:
-                yield file, Owner("fd", task.pid, task.comm, fd)
+                yield file, _owner(task, fd)
+
+
+def _owner(task: Task, fd: int) -> Owner:
+    return quick(Owner, {"kind": "fd", "pid": task.pid, "comm": task.comm, "fd": fd})
 
 
 def _without_socket(kernel: Kernel, full: Section) -> tuple[Owner, ...]:
     """No struct socket: closed by its process and finished by the kernel (SOCK_DEAD), or not accepted yet."""
     dead = int(kernel.prog.constant("SOCK_DEAD"))
     return (Owner("orphan"),) if full["sk_flags"] >> dead & 1 else ()
+
+
+def part_of(kernel: Kernel, handle: Handle, own: Section) -> int:
+    """The MPTCP socket that a TCP socket carries data for, 0 if none."""
+    if handle.kind.name != "tcp" or own["ulp"] != "mptcp":
+        return 0
+    try:
+        return owner_of_subflow(kernel, handle.address)
+    except drgn.FaultError:
+        return 0
 
 
 def mini_owner(handle: Handle, mini: Section) -> tuple[Owner, ...]:

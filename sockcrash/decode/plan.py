@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.decode.congestion import INPUTS as CC_INPUTS
+from sockcrash.decode.endpoint import LOCAL, PEER
 from sockcrash.decode.sock import INPUTS as DROPS_INPUTS
 from sockcrash.decode.tcp import COMPUTED
 from sockcrash.decode.timers import INPUTS as TIMERS_INPUTS
@@ -24,14 +27,38 @@ if TYPE_CHECKING:
 __all__ = ("Plan", "plan_for")
 
 _OWNERS_INPUTS = ("ulp",)
+# What every record takes of the first two sections, in the order in which decode() takes it.
+IDENTITY_NAMES = (
+    "skc_family",
+    "skc_state",
+    "skc_cookie",
+    "skc_net",
+    "netns",
+    "skc_bound_dev_if",
+    "skc_ipv6only",
+)
+QUEUES = ("receive_queue_bytes", "send_queue_bytes")
+_TCP = 3
+FULL_NAMES = ("sk_type", "sk_protocol", "sk_socket", "sk_uid", "sk_mark")
+Picker = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The reader of a kind's sections, those of options last if they are wanted, and what is computed of TCP."""
+    """The reader of a kind's sections, those of options last if they are wanted, and what is computed of TCP.
+
+    ``identity``, ``local``, ``peer`` and ``full`` pick what every record takes of the first two sections. ``light``: so
+    little is wanted that a look will do. ``queues`` compute Recv-Q and Send-Q of a light one, if they are wanted.
+    """
 
     reader: Reader
     computed: Computed
+    identity: Picker
+    local: Picker
+    peer: Picker
+    full: Picker
+    light: bool
+    queues: dict[str, Callable[..., Any]]
 
 
 def plan_for(kernel: Kernel, kind: Kind, want: Want, *, options: bool) -> Plan:
@@ -43,8 +70,35 @@ def plan_for(kernel: Kernel, kind: Kind, want: Want, *, options: bool) -> Plan:
         if options and kind.full:
             groups = (*groups, option_group(kind.name))
         computed = tuple(one for one in COMPUTED if want.members is None or one[0] in want.members)
-        plans[key] = Plan(kernel.reader(*groups), computed)
+        reader = kernel.reader(*groups)
+        full = itemgetter(*(reader.indexes[1][name] for name in FULL_NAMES)) if kind.full else _nothing
+        identity, local, peer = (
+            itemgetter(*(reader.indexes[0][name] for name in names))
+            for names in (IDENTITY_NAMES, LOCAL, PEER)
+        )
+        light = kind.name == "tcp" and want.members is not None and not options
+        plans[key] = Plan(
+            reader, computed, identity, local, peer, full, light, _queues(reader, computed) if light else {}
+        )
     return plans[key]
+
+
+def _queues(reader: Reader, computed: Computed) -> dict[str, Callable[..., Any]]:
+    """By name, functions of the clock and the values of the tcp section."""
+    index = reader.indexes[_TCP]
+    wanted = ((name, inputs, function) for name, inputs, function in computed if name in QUEUES)
+    return {
+        name: _applied(function, [index[member] for member in inputs]) for name, inputs, function in wanted
+    }
+
+
+def _applied(function: Callable[..., Any], places: list[int]) -> Callable[..., Any]:
+    first, second = places
+    return lambda clock, values: function(clock, values[first], values[second])
+
+
+def _nothing(_values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return ()
 
 
 def _tcp(want: Want, members: frozenset[str]) -> tuple[Group, ...]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sockcrash.decode.computed import Computed, extension
@@ -21,9 +22,9 @@ _LISTENING = Absent(Reason.NOT_APPLICABLE, "a listener has no stream")
 _NO_SAMPLE = Absent(Reason.NOT_ASSIGNED, "no sample yet")
 
 
-def tcp_section(kernel: Kernel, identity: Section, tcp: Section, computed: Computed) -> Section:
+def tcp_section(kernel: Kernel, state: int, tcp: Section, computed: Computed) -> Section:
     """The tcp section with those of COMPUTED behind its members that are wanted."""
-    listening = _LISTENING if identity["skc_state"] == uapi.LISTEN else None
+    listening = _LISTENING if state == uapi.LISTEN else None
     return extension(kernel, tcp, TCP, computed).of(tcp, kernel.clock(), instead=listening)
 
 
@@ -41,19 +42,27 @@ def _chrono(*kinds: int) -> Callable[..., int | Absent]:
     """enum tcp_chrono: 1 busy, 2 limited by the peer's window, 3 by the send buffer; µs in any of ``kinds``."""
 
     def compute(clock: Clock, stat: tuple[int, ...], kind: int, start: int) -> int | Absent:
-        if clock.lost is not None and kind in kinds:
-            return clock.lost
-        running = clock.jiffies - start & 0xFFFFFFFF if kind in kinds else 0
-        return (sum(stat[kind - 1] for kind in kinds) + running) * 1_000_000 // clock.hz
+        spent = 0
+        for one in kinds:
+            spent += stat[one - 1]
+        if kind in kinds:
+            if clock.lost is not None:
+                return clock.lost
+            spent += clock.jiffies - start & 0xFFFFFFFF
+        return spent * 1_000_000 // clock.hz
 
     return compute
 
 
-def _options(_clock: Clock, *bits: int) -> list[str]:
+def _options(_clock: Clock, tstamp: int, sack: int, wscale: int, ecn: int, fastopen: int) -> tuple[str, ...]:
+    return _negotiated(bool(tstamp), bool(sack), bool(wscale), ecn & 0x19, bool(fastopen))
+
+
+@cache
+def _negotiated(tstamp: bool, sack: bool, wscale: bool, ecn: int, fastopen: bool) -> tuple[str, ...]:
     """What the handshake agreed on, as ss names it (tcpi_options)."""
-    tstamp, sack, wscale, ecn, fastopen = bits
     on = (("ts", tstamp), ("sack", sack), ("wscale", wscale), ("ecn", ecn & 0x11), ("ecnseen", ecn & 8))
-    return [name for name, bit in (*on, ("fastopen", fastopen)) if bit]
+    return tuple(name for name, bit in (*on, ("fastopen", fastopen)) if bit)
 
 
 def _total_rto_time(clock: Clock, total: int, stamp: int) -> int | Absent:

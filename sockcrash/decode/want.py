@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ("EVERYTHING", "PARTS", "Want")
+__all__ = ("EVERYTHING", "NOTHING", "PARTS", "Want")
 
 PARTS = frozenset(("cc", "cgroup", "inode", "owners", "timers"))
 
@@ -27,4 +27,5 @@ class Want:
         return Want(members, self.parts | other.parts)
 
 
+NOTHING = Want()
 EVERYTHING = Want(None, PARTS)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import drgn
 
@@ -43,8 +42,7 @@ _PAGE = 4096
 _NONE: Mapping[int, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A socket object in a table; ``how`` names the table, ``kinds`` are those that it can hold.
 
     ``content``: its first bytes, where the walk has read them with the link.
@@ -106,7 +104,7 @@ def chains(
 ) -> Iterator[int]:
     """Objects on all lists that begin with one of ``firsts``.
 
-    ``known``: links that have been read before, of a dump, with the ones that follow them.
+    ``known``: links of a dump that have been read before, with the ones that follow them; their objects are left out.
     """
     if kernel.live:
         for first in firsts:
@@ -141,8 +139,8 @@ def _abreast(
 ) -> Iterator[tuple[int, bytes | None]]:
     """All lists of a dump at once, each step of all of them in order of address, and ``size`` bytes around each link.
 
-    The memory of a running kernel does not wait so long: there each list is followed to its end. Of links that are
-    ``known`` nothing is read.
+    The memory of a running kernel does not wait so long: there each list is followed to its end. Links that are
+    ``known`` are passed over.
     """
     unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
     seen: set[int] = set()
@@ -153,7 +151,6 @@ def _abreast(
             link = start
             while link in known and link not in seen:
                 seen.add(link)
-                yield link, None
                 link = known[link]
             if link and not link & 1:
                 links.append(link)

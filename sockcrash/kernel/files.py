@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.bulk import read_many
-from sockcrash.kernel.fields import FILE, SOCKET, row
+from sockcrash.kernel.fields import FILE, row
 from sockcrash.kernel.layout import Group
-from sockcrash.model import Owner
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
 __all__ = (
+    "Descriptor",
     "Task",
     "descriptors",
     "find_task",
@@ -52,6 +52,7 @@ _FILES = Group(
     "files_struct",
     (row("max_fds", "struct files_struct", "fdt->max_fds"), row("fd", "struct files_struct", "fdt->fd")),
 )
+_SK = Group("socket_sk", (row("sk", "struct socket"),))
 _REFERENCES = Group(
     "file_references",
     # 90ee6ed776c0 ("fs: port files to file_ref", v6.13): file_ref_t counts from -1, so 0 is one reference.
@@ -189,12 +190,16 @@ def socket_of_file(kernel: Kernel, file: int) -> int | None:
     return section["private_data"] if section["f_op"] == _operations(kernel) else None
 
 
-def open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Owner]]:
+# A descriptor: its task, and its number.
+Descriptor = tuple[Task, int]
+
+
+def open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Descriptor]]:
     """Every ``struct socket *`` that a descriptor leads to, and the descriptors, in the order of tasks and numbers.
 
     Of a dump the answer is remembered.
     """
-    found: dict[int, list[Owner]] | None = kernel.cache.get("open_sockets")
+    found: dict[int, list[Descriptor]] | None = kernel.cache.get("open_sockets")
     if found is None:
         found = _open_sockets(kernel, complain)
         if not kernel.live:
@@ -202,8 +207,8 @@ def open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, l
     return found
 
 
-def _open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Owner]]:
-    holders: dict[int, list[Owner]] = {}
+def _open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Descriptor]]:
+    holders: dict[int, list[Descriptor]] = {}
     for task in tasks(kernel, complain):
         try:
             entries = descriptors(kernel, task.files)
@@ -211,29 +216,34 @@ def _open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, 
             complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
             continue
         for fd, file in entries:
-            holders.setdefault(file, []).append(Owner("fd", task.pid, task.comm, fd))
+            if file in holders:
+                holders[file].append((task, fd))
+            else:
+                holders[file] = [(task, fd)]
     sockets = _sockets_of_files(kernel, holders, complain)
-    found: dict[int, list[Owner]] = {}
+    found: dict[int, list[Descriptor]] = {}
     for file, held in holders.items():
         socket = sockets.get(file)
         if socket:
-            found.setdefault(socket, []).extend(held)
+            found.setdefault(socket, held)
+            if found[socket] is not held:
+                found[socket] = [*found[socket], *held]
     return found
 
 
 def _sockets_of_files(
-    kernel: Kernel, holders: Mapping[int, list[Owner]], complain: Callable[[str], None]
+    kernel: Kernel, holders: Mapping[int, list[Descriptor]], complain: Callable[[str], None]
 ) -> dict[int, int]:
     """The ``struct socket *`` of each ``struct file *`` that has one."""
     reader, clock, operations = kernel.reader(FILE), kernel.clock(), _operations(kernel)
-    data, ops = (reader.indexes[0][name] for name in ("private_data", "f_op"))
+    decode, data, ops = reader.decode, reader.indexes[0]["private_data"], reader.indexes[0]["f_op"]
     found: dict[int, int] = {}
     for file, content in read_many(kernel, holders, reader.size):
         if content is None:
-            first = holders[file][0]
-            complain(f"descriptor {first.fd} of {first.comm} ({first.pid}) is unreadable: file {file:#x}")
+            task, fd = holders[file][0]
+            complain(f"descriptor {fd} of {task.comm} ({task.pid}) is unreadable: file {file:#x}")
             continue
-        (values,) = reader.values(file, content, clock)
+        (values,) = decode(content, clock, file)
         if values[ops] == operations:
             found[file] = values[data]
     return found
@@ -241,14 +251,13 @@ def _sockets_of_files(
 
 def socks_of(kernel: Kernel, sockets: Collection[int]) -> dict[int, int]:
     """The ``struct sock *`` of each ``struct socket *`` that can be read."""
-    reader, clock = kernel.reader(SOCKET), kernel.clock()
-    place = reader.indexes[0]["sk"]
-    contents = read_many(kernel, sockets, reader.size)
-    return {
-        socket: reader.values(socket, content, clock)[0][place]
-        for socket, content in contents
-        if content is not None
-    }
+    reader, clock = kernel.reader(_SK), kernel.clock()
+    decode = reader.decode
+    found: dict[int, int] = {}
+    for socket, content in read_many(kernel, sockets, reader.size):
+        if content is not None:
+            (found[socket],) = decode(content, clock, socket)[0]
+    return found
 
 
 def _operations(kernel: Kernel) -> int:

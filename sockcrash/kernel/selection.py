@@ -36,7 +36,7 @@ Index = dict[int, Entry]
 
 def entry_to_json(entry: Entry) -> dict[str, Any]:
     """An entry as plain data."""
-    owners = [{name: getattr(owner, name) for name in Owner.__slots__} for owner in entry.owners]
+    owners = [{name: getattr(owner, name) for name in Owner.__dataclass_fields__} for owner in entry.owners]
     return {
         "address": entry.address,
         "kind": entry.kind,

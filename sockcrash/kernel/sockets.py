@@ -75,6 +75,7 @@ KINDS: dict[str, Kind] = {
         Kind("netlink", "struct netlink_sock", (*_COMMON, NETLINK), (uapi.AF_NETLINK,)),
         Kind("vsock", "struct vsock_sock", (*_COMMON, VSOCK), (uapi.AF_VSOCK,)),
         Kind("xdp", "struct xdp_sock", (*_COMMON, XDP), (uapi.AF_XDP,)),
+        Kind("inet", "struct inet_sock", _COMMON, _INET),
         Kind("other", "struct sock", _COMMON),
     )
 }
@@ -95,6 +96,7 @@ STRUCTS_ON_THE_WAY: dict[str, tuple[str, ...]] = {
     "udplite": ("struct udp_sock", *_INET_WAY),
     "ping": _INET_WAY,
     "raw": ("struct raw_sock", *_INET_WAY),
+    "inet": _INET_WAY,
     **{
         name: (KINDS[name].ctype, "struct sock", "struct sock_common")
         for name in ("unix", "packet", "netlink", "vsock", "xdp")
@@ -119,13 +121,15 @@ def kind_at(kernel: Kernel, address: int, content: bytes | None = None) -> Kind:
     Of a mini socket nothing behind its common part is read. Raises drgn.FaultError.
     """
     clock = kernel.clock()
-    first = kernel.reader(_HEAD)
-    ((family, state),) = first.values(address, content or first.fetch(address), clock)
+    if content is not None:
+        (family, state), (type_, protocol) = kernel.reader(_HEAD, _FULL_HEAD).decode(content, clock, address)
+        return mini_kind(family, state) or kind_of(family, type_, protocol)
+    first, second = kernel.reader(_HEAD), kernel.reader(_FULL_HEAD)
+    ((family, state),) = first.decode(first.fetch(address), clock, address)
     kind = mini_kind(family, state)
     if kind is not None:
         return kind
-    second = kernel.reader(_FULL_HEAD)
-    ((type_, protocol),) = second.values(address, content or second.fetch(address), clock)
+    ((type_, protocol),) = second.decode(second.fetch(address), clock, address)
     return kind_of(family, type_, protocol)
 
 

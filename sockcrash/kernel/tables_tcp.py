@@ -138,7 +138,7 @@ def _bhash(
 ) -> Iterator[tuple[int, bytes | None]]:
     """Bound sockets by port: owners of each bucket, through the port-and-address buckets since v6.8 or so.
 
-    Most of them are in the other tables too, so only the links are read.
+    Most of them are in the other tables too, so only the links are read; what was read before is left out.
     """
     return ((address, None) for address in _bound(kernel, table, count, complain, owners))
 

@@ -12,10 +12,10 @@ from sockcrash.kernel import clock as _clock
 from sockcrash.kernel.compiling import Behind, compile_groups
 from sockcrash.kernel.layout import Bound, Field, Group, bind
 from sockcrash.kernel.units import EXPRESSIONS, NAMES
-from sockcrash.model import Absent, Reason, Section
+from sockcrash.model import Absent, Names, Reason, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from drgn import Program
 
@@ -92,7 +92,10 @@ class Kernel:
 
 
 class Reader:
-    """Bytes of one object, and of what it points to, into one Section per group."""
+    """Bytes of one object, and of what it points to, into one Section per group.
+
+    ``decode(buffer, clock, address)`` gives the bare values: a tuple for each group, in the order of ``indexes``.
+    """
 
     def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]]) -> None:
         self.kernel = kernel
@@ -105,22 +108,23 @@ class Reader:
             Behind(Bound(_POINTER, None, spot, None), child.feeds, child.known, child.values)
             for spot, child in zip(pointers, children, strict=True)
         ]
-        self._decode, self.size, indexes = compile_groups(
+        self.decode, self.size, indexes = compile_groups(
             direct, kernel.byte_order, EXPRESSIONS, NAMES, behind
         )
         everywhere = [bound for group in groups for bound in group]
         self._places = [(bound, (*bound.hops, bound.spot)[0]) for bound in everywhere if bound.spot]
         self._spots = {spot for _, spot in self._places}
-        self.indexes = indexes
-        for child in children:
-            for number, more in zip(child.feeds, child.reader.indexes, strict=True):
-                base = len(indexes[number])
-                indexes[number].update({name: base + place for name, place in more.items()})
+        self.indexes = [
+            _names(
+                index, direct[number], [child.names(number) for child in children if number in child.feeds]
+            )
+            for number, index in enumerate(indexes)
+        ]
 
     def sections(self, address: int, buffer: bytes | None = None) -> tuple[Section, ...]:
         """Decode the object at ``address``, from ``buffer`` if its bytes are there already."""
         values = self.values(address, self.fetch(address) if buffer is None else buffer, self.kernel.clock())
-        return tuple(Section(index, value) for index, value in zip(self.indexes, values, strict=True))
+        return tuple(map(Section, self.indexes, values))
 
     def salvaged(self, address: int) -> tuple[Section, ...]:
         """As ``sections``, of an object that is partly unreadable: what lies in a hole is Absent."""
@@ -128,7 +132,11 @@ class Reader:
         lost = self.names_in(holes)
         why = Absent(Reason.UNREADABLE, f"{address + holes[0][0]:#x}") if holes else None
         return tuple(
-            Section(section.index, tuple(why if name in lost else value for name, value in section.items()))
+            Section(
+                section.index,
+                tuple(why if name in lost else value for name, value in section.items()),
+                holes=bool(holes),
+            )
             for section in self.sections(address, content)
         )
 
@@ -168,7 +176,7 @@ class Reader:
 
     def values(self, address: int, buffer: bytes, clock: _clock.Clock) -> tuple[tuple[Any, ...], ...]:
         """The values of each group, in the order of ``indexes``."""
-        return self._decode(buffer, clock, address)
+        return self.decode(buffer, clock, address)
 
 
 class _Child:
@@ -188,6 +196,10 @@ class _Child:
             0: self._absent(Absent(Reason.NOT_APPLICABLE, "NULL pointer"))
         }
 
+    def names(self, number: int) -> Names:
+        """The names that it adds to a group."""
+        return self.reader.indexes[self.feeds.index(number)]
+
     def _absent(self, why: Absent) -> tuple[tuple[Any, ...], ...]:
         return tuple((why,) * count for count in self._counts)
 
@@ -205,6 +217,20 @@ class _Child:
         if self._shared:
             self.known[pointer] = values
         return values
+
+
+def _names(index: Mapping[str, int], bounds: Sequence[Bound], behind: Sequence[Names]) -> Names:
+    """The names of a group: those of its rows, then those behind pointers, absent where the pointer is NULL."""
+    fixed: dict[str, Absent] = {}
+    maybe: list[str] = []
+    for bound in bounds:
+        converted = [convert.name for convert in bound.field.converts]
+        if bound.absent is not None:
+            fixed.update(dict.fromkeys([bound.field.name, *converted], bound.absent))
+        else:
+            maybe += converted
+    added = [name for names in behind for name in names]
+    return Names([*index, *added], fixed, [*maybe, *added])
 
 
 def _child(kernel: Kernel, groups: Sequence[Sequence[Bound]], pointer: Any) -> _Child:

@@ -14,7 +14,7 @@ from sockcrash.kernel.fields import IDENTITY
 from sockcrash.locate.address import KERNEL_SPACE, Handle, prove
 from sockcrash.locate.clue import Clue
 from sockcrash.locate.process import sockets_of_process
-from sockcrash.locate.search import search
+from sockcrash.locate.search import sockets_of_clues
 from sockcrash.locate.text import line_numbers, read_text
 from sockcrash.locate.tuple import PROTOCOLS
 from sockcrash.locate.unix_name import unescaped
@@ -62,7 +62,7 @@ def locate(
             numbers.append((one, line))
             clues.append(clue)
     lost: dict[int, list[int]] = {}
-    hits = search(kernel, clues, complain, netns) if clues else []
+    hits = sockets_of_clues(kernel, clues, complain, netns) if clues else []
     for (one, line), handles in zip(numbers, hits, strict=True):
         one.handles += handles
         if not handles:

@@ -12,6 +12,7 @@ from sockcrash.errors import NotASocketError
 from sockcrash.kernel.fields import FILE, FULL, SOCKET, SOCKFS
 from sockcrash.kernel.proto import Proto, proto_at, protocols
 from sockcrash.kernel.sockets import Kind, kind_at
+from sockcrash.model import quick
 
 if TYPE_CHECKING:
     from sockcrash.kernel.selection import Index
@@ -24,7 +25,7 @@ KERNEL_SPACE = 0xFF00000000000000
 NOT_IN_SNAPSHOT = "sockcrash info FILE shows what was selected when it was taken"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Handle:
     """A socket object: its address, kind, how it was named, whether it is proved to be one, and what to say of it.
 
@@ -59,7 +60,16 @@ def handle_at(
     content: bytes | None = None,
 ) -> Handle:
     """The handle of an object that is known to be in a socket table; its kind is read from it, or from ``content``."""
-    return Handle(address, kind_at(kernel, address, content), how, proved, note, content)
+    kind = kind_at(kernel, address, content)
+    fields = {
+        "address": address,
+        "kind": kind,
+        "how": how,
+        "proved": proved,
+        "note": note,
+        "content": content,
+    }
+    return quick(Handle, fields)
 
 
 def prove(kernel: Kernel, address: int, how: str, *, force: bool = False) -> Handle:

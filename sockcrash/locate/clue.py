@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sockcrash.locate.tuple import Ends
 
-__all__ = ("Clue",)
+__all__ = ("Clue", "Name")
+
+
+Name = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class Clue:
     cookie: int | None = None
     inode: int | None = None
     ends: Ends | None = None
-    names: frozenset[Hashable] = frozenset()
+    names: frozenset[Name] = frozenset()
     either_way: bool = False
     verbatim: bool = False
 

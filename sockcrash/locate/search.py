@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import drgn
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from sockcrash.kernel.chains import Complain, Found
     from sockcrash.kernel.view import Kernel
     from sockcrash.locate.address import Handle
-    from sockcrash.locate.clue import Clue
+    from sockcrash.locate.clue import Clue, Name
     from sockcrash.model import Section
 
-__all__ = ("search",)
+__all__ = ("sockets_of_clues",)
+
+Key = TypeVar("Key", bound=Hashable)
 
 _OTHER_ENDS = (
     "its ends are others than there: it has been bound or connected since, or the text is of another boot"
@@ -40,22 +42,16 @@ class _Wanted:
     cookies: dict[int, list[int]] = field(default_factory=dict)
     inodes: dict[int, list[int]] = field(default_factory=dict)
     pairs: dict[Pair, list[int]] = field(default_factory=dict)
-    names: dict[Hashable, list[int]] = field(default_factory=dict)
+    names: dict[Name, list[int]] = field(default_factory=dict)
     loose: list[tuple[int, Ends]] = field(default_factory=list)
-    families: set[str] = field(default_factory=set)
-
-    def empty(self, settled: set[int]) -> bool:
-        """Whether every clue is settled: sockets were found that no other one can be."""
-        every = [self.addresses, self.cookies, self.inodes, self.pairs, self.names]
-        numbers = {number for table in every for clues in table.values() for number in clues}  # type: ignore[attr-defined]
-        return not self.loose and numbers <= settled
+    families: set[Hashable] = field(default_factory=set)
 
 
-# How well a socket fits a clue: the best that any does is what counts.
-_SURE, _BY_INODE, _BY_ENDS, _REVERSED = range(4)
+# How well a socket fits a clue: the best that any does is what counts. Subflows of MPTCP share an inode, not ends.
+_SURE, _BY_INODE_AND_ENDS, _BY_INODE, _BY_ENDS, _REVERSED = range(5)
 
 
-def search(
+def sockets_of_clues(
     kernel: Kernel, clues: Sequence[Clue], complain: Complain, netns: int | None = None
 ) -> list[list[Handle]]:
     """The sockets that each clue names, none if there are none; with ``netns`` only those of that namespace's inode."""
@@ -75,7 +71,7 @@ def search(
                 complain(f"a socket at {found.address:#x} ({found.how}) is unreadable: {error}")
 
     look(in_tables(kernel, complain, seen))
-    if not wanted.empty(settled):
+    if len(settled) < len(clues):
         look(elsewhere(kernel, complain, seen))
     return [_best(found) for found in hits]
 
@@ -100,7 +96,7 @@ def _index(clues: Sequence[Clue]) -> _Wanted:
         _note(wanted.inodes, clue.inode, number)
         for name in clue.names:
             _note(wanted.names, name, number)
-            wanted.families.add(name[0])  # type: ignore[index]
+            wanted.families.add(name[0])
         if clue.ends is not None:
             _index_ends(wanted, clue.ends, clue, number)
     return wanted
@@ -116,11 +112,9 @@ def _index_ends(wanted: _Wanted, ends: Ends, clue: Clue, number: int) -> None:
         wanted.loose.append((number, ends))
 
 
-def _note(
-    table: dict[int, list[int]] | dict[Pair, list[int]] | dict[Hashable, list[int]], key: object, number: int
-) -> None:
+def _note(table: dict[Key, list[int]], key: Key | None, number: int) -> None:
     if key:
-        table.setdefault(key, []).append(number)  # type: ignore[arg-type]
+        table.setdefault(key, []).append(number)
 
 
 def _fitting(
@@ -154,11 +148,14 @@ def _fitting(
         return
     for number, level in levels.items():
         clue = clues[number]
-        if _agrees(kernel, clue, handle, identity):
-            note = handle.note
-            if level in (_SURE, _BY_INODE) and clue.ends and pairs and not any(map(clue.ends.matches, pairs)):
-                note = "; ".join(filter(None, (note, _OTHER_ENDS)))
-            yield number, level, replace(handle, how=_how(clue, level, found.address), note=note)
+        if not _agrees(kernel, clue, handle, identity):
+            continue
+        same_ends = clue.ends is not None and any(map(clue.ends.matches, pairs))
+        how, note = _how(clue, level, found.address), handle.note
+        if level in (_SURE, _BY_INODE) and clue.ends and pairs and not same_ends:
+            note = "; ".join(filter(None, (note, _OTHER_ENDS)))
+        fit = _BY_INODE_AND_ENDS if level == _BY_INODE and same_ends else level
+        yield number, fit, replace(handle, how=how, note=note)
 
 
 def _by_ends(clues: Sequence[Clue], wanted: _Wanted, pairs: tuple[Pair, ...]) -> Iterator[tuple[int, int]]:
@@ -183,7 +180,10 @@ def _how(clue: Clue, level: int, address: int) -> str:
         )
     if level == _BY_INODE:
         return f"{clue.how}: inode ino:{clue.inode}"
-    return f"{clue.how}: ends {clue.ends}" if clue.ends else f"{clue.how}: its name"
+    if clue.ends:
+        return f"{clue.how}: ends {clue.ends}"
+    family, *parts = next(iter(clue.names))
+    return f"{clue.how}: {family} {':'.join(map(str, parts))}"
 
 
 def _agrees(kernel: Kernel, clue: Clue, handle: Handle, identity: Section) -> bool:
@@ -240,7 +240,7 @@ def _pairs(kernel: Kernel, identity: Section) -> tuple[Pair, ...]:
     return pairs_of(local, identity["skc_num"], peer, port)
 
 
-def _names(kernel: Kernel, address: int, identity: Section, families: set[str]) -> Iterator[Hashable]:
+def _names(kernel: Kernel, address: int, identity: Section, families: set[Hashable]) -> Iterator[Name]:
     """The names that a socket of another family answers to, if any clue has a name of that family."""
     family = _FAMILIES.get(identity["skc_family"])
     if family is None or family[0] not in families:
@@ -249,22 +249,22 @@ def _names(kernel: Kernel, address: int, identity: Section, families: set[str]) 
         yield (family[0], *name)
 
 
-def _unix_names(kernel: Kernel, address: int) -> Iterator[tuple[Hashable, ...]]:
+def _unix_names(kernel: Kernel, address: int) -> Iterator[Name]:
     name = name_of(kernel, address)
     yield from ((text,) for text in spellings(name)) if name else ()
 
 
-def _netlink_names(kernel: Kernel, address: int) -> Iterator[tuple[Hashable, ...]]:
+def _netlink_names(kernel: Kernel, address: int) -> Iterator[Name]:
     full, own = kernel.reader(FULL, NETLINK).sections(address)
     yield full["sk_protocol"], own["portid"]
 
 
-def _vsock_names(kernel: Kernel, address: int) -> Iterator[tuple[Hashable, ...]]:
+def _vsock_names(kernel: Kernel, address: int) -> Iterator[Name]:
     (own,) = kernel.reader(VSOCK).sections(address)
     yield tuple(own[f"{end}_addr.svm_{part}"] for end in ("local", "remote") for part in ("cid", "port"))
 
 
-_FAMILIES: dict[int, tuple[str, Callable[[Kernel, int], Iterator[tuple[Hashable, ...]]]]] = {
+_FAMILIES: dict[int, tuple[str, Callable[[Kernel, int], Iterator[Name]]]] = {
     uapi.AF_UNIX: ("unix", _unix_names),
     uapi.AF_NETLINK: ("netlink", _netlink_names),
     uapi.AF_VSOCK: ("vsock", _vsock_names),

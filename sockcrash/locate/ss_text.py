@@ -9,9 +9,8 @@ in front of a record. What it holds beside names (keys, among other things) is n
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 
-from sockcrash.locate.clue import Clue
+from sockcrash.locate.clue import Clue, Name
 from sockcrash.locate.tuple import PROTOCOLS, UNSPECIFIED, End, Ends, parse_end
 
 __all__ = ("STARTS", "TAIL", "clue_of", "is_header")
@@ -64,7 +63,9 @@ _OLD_HOLDER = re.compile(r'\(".*?",\d+,\d+\)')
 _COOKIE = re.compile(r"(?:^|\s)sk:([0-9a-fA-F]{1,16})(?=\s|$)")
 _INODE = re.compile(r"(?:^|\s)ino:(\d{1,20})(?=\s|$)")
 _UNIX = re.compile(r"\s(\d{1,20})\s+\*\s+\d{1,20}(?=\s|$)")
-_OLD_UNIX = re.compile(r"(?:\*|[/@].*)\s(\d{1,20})\s+[/@]\S+\s+\d{1,20}(?=\s|$)")
+_OLD_UNIX = re.compile(r"\s(\d{1,20})\s+[/@]\S*\s+\d{1,20}(?=\s|$)")
+# The columns of ends are as wide as the longest name needs, which is 108 bytes.
+_MAX_COLUMNS = 1024
 _NETLINK = re.compile(r"(?P<protocol>[\w-]+):(?:.*/)?(?P<port>kernel|-?\d{1,10})\s+(\*|\S+:\S+)(\s|$)")
 _VSOCK_ANY = 0xFFFFFFFF
 # /etc/iproute2/nl_protos
@@ -90,7 +91,7 @@ def clue_of(first: str, more: str, how: str) -> Clue:
     if found is None:
         raise ValueError("no state of a socket in it")
     rest = _without_users(f" {found['rest']}")
-    kinds = _NETIDS.get(found["netid"] or "") or _kinds_of_shape(found["state"], rest)
+    kinds = _NETIDS[found["netid"]] if found["netid"] else _kinds_of_shape(found["state"], rest)
     if kinds == ("unix",):
         return Clue(how=how, kinds=kinds, inode=_inode_of_unix(rest))
     ends, name = _ends(kinds, rest)
@@ -142,7 +143,8 @@ def _kinds_of_shape(state: str, rest: str) -> tuple[str, ...]:
 
 def _inode_of_unix(rest: str) -> int:
     """The inode in ``NAME INODE NAME INODE``; the ino: further on is that of a file. Names may hold anything."""
-    found = _UNIX.findall(rest) or _OLD_UNIX.findall(rest)
+    columns = rest[:_MAX_COLUMNS]
+    found = _UNIX.findall(columns) or _OLD_UNIX.findall(columns)
     if len(found) != 1:
         raise ValueError("its names and inodes can't be told apart")
     if not int(found[0]):
@@ -150,10 +152,10 @@ def _inode_of_unix(rest: str) -> int:
     return int(found[0])
 
 
-def _ends(kinds: tuple[str, ...], rest: str) -> tuple[Ends | None, tuple[Hashable, ...] | None]:
+def _ends(kinds: tuple[str, ...], rest: str) -> tuple[Ends | None, Name | None]:
     """What the two columns of ends say: ends of inet sockets, or the name of another one."""
     local, peer, *_ = [*rest.split(None, 2), "", ""]
-    if "netlink" in kinds and (found := _NETLINK.match(rest.lstrip())):
+    if "netlink" in kinds and (found := _NETLINK.match(rest[:_MAX_COLUMNS].lstrip())):
         return None, _netlink(found)
     if kinds == ("vsock",):
         return None, _vsock(local, peer)
@@ -179,7 +181,7 @@ def _inet(local: str, peer: str, kinds: tuple[str, ...]) -> Ends | None:
     return Ends(here, there)
 
 
-def _netlink(found: re.Match[str]) -> tuple[Hashable, ...] | None:
+def _netlink(found: re.Match[str]) -> Name | None:
     protocol = _NETLINK_PROTOCOLS.get(found["protocol"])
     if protocol is None and found["protocol"].isdigit():
         protocol = int(found["protocol"])
@@ -187,7 +189,7 @@ def _netlink(found: re.Match[str]) -> tuple[Hashable, ...] | None:
     return None if protocol is None else ("netlink", protocol, port)
 
 
-def _vsock(local: str, peer: str) -> tuple[Hashable, ...] | None:
+def _vsock(local: str, peer: str) -> Name | None:
     numbers = [_VSOCK_ANY if part == "*" else int(part) for end in (local, peer) for part in _parts(end)]
     return None if numbers[1] == _VSOCK_ANY else ("vsock", *numbers)
 

@@ -33,6 +33,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%([^\]%]+))?\](?:%([^:%]+))?:([^:]+)")
 _BARE = re.compile(r"([^:%\[\]]*)(?:%([^:%\[\]]+))?:([^:]+)")
 _OLD_IPV6 = re.compile(r"([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(?:%([^:%\[\]]+))?:([^:]+)")
+_MAX_END = 160
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/-]{0,62}", re.ASCII)
 
 
@@ -112,6 +113,8 @@ def pairs_of(local: bytes, local_port: int, peer: bytes, peer_port: int) -> tupl
 
 def parse_ends(text: str, protocol: str) -> Ends:
     """``LOCAL-PEER`` or ``END``, each ``ADDRESS:PORT``, either part open (empty or ``*``). ValueError says why not."""
+    if len(text) > 2 * _MAX_END:
+        raise ValueError("ends of a socket are never that long")
     for cut in (match.start() for match in re.finditer("-", text)):
         try:
             return Ends(parse_end(text[:cut], protocol), parse_end(text[cut + 1 :], protocol))
@@ -129,6 +132,8 @@ def parse_end(text: str, protocol: str, *, star: bytes | None = None, old_ipv6: 
     ``star`` is what ``*`` means as an address. ``old_ipv6`` allows addresses without brackets, as ss printed them
     before iproute2 4.15.
     """
+    if len(text) > _MAX_END:
+        raise ValueError("an end of a socket is never that long")
     if found := _BRACKETED.fullmatch(text):
         address, inner, outer, port = found.groups()
         return End(_packed(socket.AF_INET6, address), _port(port, protocol), inner or outer or "")

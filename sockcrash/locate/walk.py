@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.chains import Complain, Found
-from sockcrash.kernel.files import open_sockets, socks_of
+from sockcrash.kernel.files import Descriptor, open_sockets, socks_of
 from sockcrash.kernel.mptcp import subflows
 from sockcrash.kernel.tables import table_sockets
 from sockcrash.locate.address import Handle, handle_at
@@ -47,9 +47,10 @@ def elsewhere(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iter
     """What the tables did not hold."""
     if kernel.index is not None:
         return
-    for address, how in _in_files(kernel, complain):
+    for address, (task, fd) in _in_files(kernel, complain):
         if address in seen:
             continue
+        how = f"fd:{task.pid}/{fd}"
         try:
             kind = handle_at(kernel, address, how).kind.name
         except drgn.FaultError as error:
@@ -91,11 +92,11 @@ def _subflows(kernel: Kernel, multipath: list[int], complain: Complain) -> Itera
             complain(f"the subflows of the MPTCP socket at {msk:#x} are unreadable: {error}")
 
 
-def _in_files(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, str]]:
-    """The ``struct sock *`` of every open file that is a socket, and the descriptor that led there."""
+def _in_files(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, Descriptor]]:
+    """The ``struct sock *`` of every open file that is a socket, and the first descriptor of it."""
     sockets = open_sockets(kernel, complain)
     socks = socks_of(kernel, sockets)
-    for socket, (first, *_) in sockets.items():
+    for socket, held in sockets.items():
         sk = socks.get(socket)
         if sk:
-            yield sk, f"fd:{first.pid}/{first.fd}"
+            yield sk, held[0]

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.registry import LayoutRow
 
-__all__ = ("dumps", "fields_object", "layout_object", "members_object", "only_options", "record_object")
+__all__ = (
+    "dumps",
+    "fields_object",
+    "layout_object",
+    "members_object",
+    "only_options",
+    "owner_object",
+    "record_object",
+)
 
 SCHEMA = 1
 # Members of sections that are pointers: shown as addresses, or as whether there is one.
@@ -112,7 +120,12 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
 def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, Any]:
     """The members of a section as JSON has them; most values need nothing done, and are not looked at one by one."""
     made = section.plain()
-    for key, why in section.absent().items():
+    never = section.never()
+    if never:
+        nulls, texts = _never(name, never)
+        made |= nulls
+        absent |= texts
+    for key, why in section.lost().items():
         absent[f"{name}.{key}"] = str(why)
         made[key] = None
     for key in _ADDRESSES.get(name, ()):
@@ -125,6 +138,18 @@ def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, A
     return made
 
 
+_made: dict[tuple[str, int], tuple[dict[str, Absent], dict[str, None], dict[str, str]]] = {}
+
+
+def _never(name: str, never: dict[str, Absent]) -> tuple[dict[str, None], dict[str, str]]:
+    """What a kernel never has, as nulls and as texts; remembered for the sections of each reader."""
+    key = (name, id(never))
+    if key not in _made:
+        texts = {f"{name}.{member}": str(why) for member, why in never.items()}
+        _made[key] = (never, dict.fromkeys(never), texts)
+    return _made[key][1:]
+
+
 def only_options(record: SocketRecord) -> SocketRecord:
     """A record without sections but its options."""
     sections: dict[str, Any] = dict.fromkeys(SECTIONS, EMPTY)
@@ -132,6 +157,22 @@ def only_options(record: SocketRecord) -> SocketRecord:
 
 
 def _option(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
+    """The JSON object of an option; the same value of many sockets is often the same object, so it is kept a while."""
+    kept = _options.get(id(option))
+    if kept is None:
+        if len(_options) >= _MOST_OPTIONS:
+            _options.clear()
+        why: dict[str, str] = {}
+        kept = _options[id(option)] = (option, _option_object(option, why), why)
+    absent |= kept[2]
+    return kept[1]
+
+
+_MOST_OPTIONS = 4096
+_options: dict[int, tuple[OptionValue, dict[str, Any], dict[str, str]]] = {}
+
+
+def _option_object(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
     where = f"options.{option.level}.{option.name}"
     value, raw = option.value, option.raw
     if isinstance(value, Absent):
@@ -204,10 +245,11 @@ def _endpoint(end: Endpoint | Absent, which: str, plain: Callable[[str, Any], An
 def _owners(owners: tuple[Owner, ...] | None) -> list[dict[str, Any]] | None:
     if owners is None:
         return None
-    return [_owner(owner) for owner in owners]
+    return [owner_object(owner) for owner in owners]
 
 
-def _owner(owner: Owner) -> dict[str, Any]:
+def owner_object(owner: Owner) -> dict[str, Any]:
+    """The JSON object of one owner."""
     if owner.kind == "fd":
         return {"kind": "fd", "pid": owner.pid, "comm": owner.comm, "fd": owner.fd}
     if owner.kind == "request":

@@ -48,10 +48,8 @@ def origin_text(option: OptionValue) -> str:
 
 def default_text(option: OptionValue) -> str:
     """What an untouched socket holds, and the sysctl that says so."""
-    if option.default is None or isinstance(option.default, Absent):
-        return ""
-    source = f" ({option.default_from})" if option.default_from else ""
-    return f"{_plain(option.default)}{source}"
+    source = f" ({option.default_from})" if option.default_from and option.default_text else ""
+    return f"{printable(option.default_text)}{source}"
 
 
 def _plain(value: Any) -> str:

@@ -23,24 +23,13 @@ def record_row(record: SocketRecord) -> tuple[Any, ...]:
         f"{record.address:#x}",
         record.kind,
         record.state,
-        *_queues(record),
+        record.recv_q,
+        record.send_q,
         end(record.local),
         end(record.peer),
         record.inode,
         _holders(record),
     )
-
-
-def _queues(record: SocketRecord) -> tuple[Any, Any]:
-    """Recv-Q and Send-Q as ss prints them: of a listener the accept queue and its limit."""
-    for section in record.sections().values():
-        if "recv_q" in section:
-            return section["recv_q"], section["send_q"]
-    if record.state == "LISTEN" and record.sock:
-        return record.sock["sk_ack_backlog"], record.sock["sk_max_ack_backlog"]
-    if record.tcp:
-        return record.tcp["receive_queue_bytes"], record.tcp["send_queue_bytes"]
-    return (record.sock["sk_rmem_alloc"], record.sock["wmem_alloc_bytes"]) if record.sock else ("", "")
 
 
 def _holders(record: SocketRecord) -> Any:

@@ -109,7 +109,7 @@ def _identity(record: SocketRecord) -> str:
         parts.append(("mark", record.mark))
     if not isinstance(record.cgroup, Absent):
         parts.append(("cgroup", record.cgroup))
-    if record.kind == "other" or record.kind in ("packet", "unix", "vsock"):
+    if record.kind in ("inet", "other", "packet", "unix", "vsock"):
         parts.insert(
             0, ("family", f"{show(record.family)} {show(record.type)} protocol {show(record.protocol)}")
         )

@@ -78,6 +78,9 @@ def end(value: Endpoint | Absent) -> str:
     """One end of any family: ``127.0.0.1:80``, ``[::1]:*``, ``@name``, ``ip:lo``; ``*`` where there is none."""
     if isinstance(value, Absent):
         return "-"
+    if value.address is not None:
+        port = str(value.port) if value.port else "*"
+        return f"[{value.address}]:{port}" if ":" in value.address else f"{value.address}:{port}"
     if value.path is not None:
         inode = f" ino:{value.inode}" if isinstance(value.inode, int) else ""
         return f"{'*' if isinstance(value.path, Absent) else printable(value.path)}{inode}"
@@ -85,11 +88,7 @@ def end(value: Endpoint | Absent) -> str:
         return f"{value.portid}{_groups(value.groups)}"
     if value.ifindex is not None:
         return _device_end(value)
-    if value.cid is not None:
-        return f"{_any32(value.cid)}:{_any32(value.port)}"
-    address = value.address or ""
-    port = str(value.port) if value.port else "*"
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return f"{_any32(value.cid)}:{_any32(value.port)}"
 
 
 def _groups(groups: tuple[int, ...] | Absent | None) -> str:

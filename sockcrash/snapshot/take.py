@@ -20,7 +20,7 @@ from sockcrash.decode.inheritance import OptionReader
 from sockcrash.errors import TargetError
 from sockcrash.kernel import netns
 from sockcrash.kernel.carried import Borrowed, attach_carried, carry_types
-from sockcrash.kernel.fields import FULL, IDENTITY, PROTO, SECRETS
+from sockcrash.kernel.fields import FULL, PROTO, SECRETS
 from sockcrash.kernel.files import find_task
 from sockcrash.kernel.selection import Entry, Index, entry_to_json
 from sockcrash.kernel.view import Kernel
@@ -79,10 +79,8 @@ def _listeners(source: Kernel, handles: list[Handle], complain: Callable[[str], 
     found: dict[int, Entry] = {}
     for handle in handles:
         kind = handle.kind.name
-        if kind in ("tcp", "mptcp"):
-            (identity,) = source.reader(IDENTITY).sections(handle.address)
-            for address in reader.listeners_on(kind, identity):
-                found[address] = Entry(address, kind, "listener", True, "", False, (), selected=False)
+        for address in reader.listeners_on(kind, handle.address):
+            found[address] = Entry(address, kind, "listener", True, "", False, (), selected=False)
     return list(found.values())
 
 

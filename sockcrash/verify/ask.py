@@ -17,7 +17,7 @@ from sockcrash.kernel.options import LEVELS, ROWS
 from sockcrash.verify.compare import SO_GET_FILTER, Answers, Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ("COOKIE", "KNOWN", "UNSAFE", "answers", "ask", "foreign_answers")
 
@@ -87,23 +87,24 @@ def answers(fd: int, keys: Iterable[Key]) -> dict[Key, bytes | int]:
     return {key: ask(fd, *key) for key in keys}
 
 
-def foreign_answers(pid: int, fds: list[int], keys: Iterable[Key], seconds: float) -> dict[int, Answers]:
+def foreign_answers(pid: int, wanted: Mapping[int, Iterable[Key]], seconds: float) -> dict[int, Answers]:
     """Answers for descriptors of another process, by descriptor; those that are gone or not to be had are left out.
+
+    ``wanted``: which options of which descriptor.
 
     A child process asks, one descriptor at a time, each closed at once. What it has not answered in ``seconds`` is
     left out: getsockopt waits while something else holds the socket. PermissionError without ptrace rights.
     """
-    wanted = list(keys)
 
     def work(send: Callable[[object], None]) -> None:
         pidfd = os.pidfd_open(pid)
-        for fd in fds:
+        for fd, keys in wanted.items():
             copy = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, fd, 0)
             if copy < 0:
                 send((fd, ctypes.get_errno()))
                 continue
             try:
-                send((fd, answers(copy, wanted)))
+                send((fd, answers(copy, keys)))
             finally:
                 os.close(copy)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.errors import NotASocketError, TargetError
 from sockcrash.kernel.files import descriptors, find_task, socket_of_file
-from sockcrash.kernel.options import LEVELS
+from sockcrash.kernel.options import LEVELS, ROWS
 from sockcrash.locate.address import Handle, by_socket
 from sockcrash.verify.ask import COOKIE, KNOWN, UNSAFE, answers, foreign_answers
 from sockcrash.verify.compare import Answers, Key, Ledger
@@ -59,14 +59,13 @@ def verify_processes(kernel: Kernel, pids: Iterable[int], complain: Complain) ->
     """Sockets of running processes, by options whose reading has no side effect."""
     ledger = Ledger()
     reader = OptionReader(kernel, complain, every=True)
-    keys = [key for key in KNOWN if key != COOKIE]
     for pid in pids:
         handles = _sockets_of(kernel, pid, complain)
-        fds = list(handles)
-        seconds = _SECONDS + _SECONDS_EACH * len(fds)
-        before = _asked(pid, fds, keys, seconds)
+        wanted = {fd: _keys(handle.kind.name) for fd, handle in handles.items()}
+        seconds = _SECONDS + _SECONDS_EACH * len(wanted)
+        before = _asked(pid, wanted, seconds)
         options = {fd: _read(kernel, handle, reader, complain) for fd, handle in handles.items()}
-        after = _asked(pid, fds, keys, seconds)
+        after = _asked(pid, wanted, seconds)
         for fd, found in options.items():
             label = f"fd:{pid}/{fd}"
             if found is None or fd not in before or fd not in after:
@@ -76,9 +75,15 @@ def verify_processes(kernel: Kernel, pids: Iterable[int], complain: Complain) ->
     return ledger.account()
 
 
-def _asked(pid: int, fds: list[int], keys: list[Key], seconds: float) -> dict[int, Answers]:
+def _keys(kind: str) -> list[Key]:
+    """The options of the levels that are known of a kind of socket."""
+    levels = {LEVELS[row.level] for row in ROWS if kind in row.kinds}
+    return [key for key in KNOWN if key[0] in levels and key != COOKIE]
+
+
+def _asked(pid: int, wanted: Mapping[int, list[Key]], seconds: float) -> dict[int, Answers]:
     try:
-        return foreign_answers(pid, fds, keys, seconds)
+        return foreign_answers(pid, wanted, seconds)
     except PermissionError:
         raise TargetError(
             f"the sockets of process {pid} can't be had", hint="that needs the right to trace it: run as root"

@@ -60,6 +60,15 @@ def _keep(
     return reg.keep(label, sock, netns)
 
 
+def _set(reg: Registry, sock: socket.socket, level: int, number: int, value: int | bytes) -> None:
+    """Set an option of a held socket and remember it. Raises OSError."""
+    label = next(label for label, held in reg.held.items() if held.socket is sock)
+    reg.apply(label, f"{level}/{number}", level, number, value)
+    error = reg.held[label].set[-1]["errno"]
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
 def _bind(sock: socket.socket, name: bytes) -> None:
     """bind(2) with an address that the socket module can't write."""
     if _libc.bind(sock.fileno(), name, len(name)):
@@ -89,11 +98,11 @@ def _udp(reg: Registry) -> None:
     six = _keep(reg, "fam-udp6-connected", V6, DGRAM)
     six.connect(("::1", 5402))
     device = _keep(reg, "fam-udp-device", V4, DGRAM)
-    device.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+    _set(reg, device, socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
     device.bind(("0.0.0.0", 5403))
     for label in ("a", "b"):
         shared = _keep(reg, f"fam-udp-reuseport-{label}", V4, DGRAM)
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _set(reg, shared, socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared.bind(("127.0.0.1", 5404))
     # One datagram read of four: the others wait in the reader's queue, their memory not given back yet.
     sender = reg.held[f"fam-udp-{INIT}-client"].socket
@@ -102,7 +111,7 @@ def _udp(reg: Registry) -> None:
     reg.held[f"fam-udp-{INIT}"].socket.recv(100)
     corked = _keep(reg, "fam-udp-corked", V4, DGRAM)
     corked.connect(("127.0.0.1", 5402))
-    corked.setsockopt(17, 1, 1)
+    _set(reg, corked, 17, 1, 1)
     corked.send(b"half a datagram")
     with _may_lack(reg, "fam-udplite"):
         _keep(reg, "fam-udplite", V4, DGRAM, UDPLITE).bind(("127.0.0.1", 5405))
@@ -137,12 +146,14 @@ def _unix(reg: Registry) -> None:
     _keep(reg, "fam-unix-fresh", UNIX, SEQPACKET)
     for kind, label in ((STREAM, "stream"), (SEQPACKET, "seq")):
         server = _keep(reg, f"fam-unix-{label}-listen", UNIX, kind, netns="tuned")
+        for number in (16, 34):  # SO_PASSCRED, SO_PASSSEC
+            _set(reg, server, socket.SOL_SOCKET, number, 1)
         server.bind(f"\0families-{label}")
         server.listen(3)
         client = _keep(reg, f"fam-unix-{label}-client", UNIX, kind, netns="tuned")
         client.bind(f"\0families-{label}-client")
         client.connect(f"\0families-{label}")
-        reg.keep(f"fam-unix-{label}-child", server.accept()[0], "tuned")
+        reg.keep(f"fam-unix-{label}-child", server.accept()[0], "tuned", f"fam-unix-{label}-listen")
         for number in range(2):
             waiting = _keep(reg, f"fam-unix-{label}-waiting-{number}", UNIX, kind, netns="tuned")
             waiting.connect(f"\0families-{label}")
@@ -191,16 +202,16 @@ def _packet(reg: Registry) -> None:
     for label in ("a", "b"):
         member = _keep(reg, f"fam-packet-fanout-{label}", PACKET, RAW)
         member.bind(("lo", 0x88B6))
-        member.setsockopt(SOL_PACKET, 18, 4242 | 1 << 16)
+        _set(reg, member, SOL_PACKET, 18, 4242 | 1 << 16)
     for version, label in ((1, "v2"), (2, "v3")):
         ring = _keep(reg, f"fam-packet-ring-{label}", PACKET, RAW)
-        ring.setsockopt(SOL_PACKET, 10, version)
+        _set(reg, ring, SOL_PACKET, 10, version)
         frames = (
             struct.pack("7I", 8192, 4, 2048, 16, 60, 0, 0)
             if version == 2
             else struct.pack("4I", 8192, 4, 2048, 16)
         )
-        ring.setsockopt(SOL_PACKET, 5, frames)
+        _set(reg, ring, SOL_PACKET, 5, frames)
         ring.bind(("lo", 0x88B7))
     # An interface that is gone: the socket keeps -1.
     ip("link add fam0 type veth peer name fam1")
@@ -211,13 +222,13 @@ def _packet(reg: Registry) -> None:
 def _netlink(reg: Registry) -> None:
     route = _keep(reg, "fam-netlink-groups", NETLINK, RAW, 0)
     route.bind((0x7FFF0001, 0x11))
-    route.setsockopt(SOL_NETLINK, 1, 33)
+    _set(reg, route, SOL_NETLINK, 1, 33)
     _keep(reg, "fam-netlink-tuned", NETLINK, DGRAM, 0, "tuned").bind((4711, 0))
     generic = _keep(reg, "fam-netlink-generic", NETLINK, RAW, 16)
     generic.bind((0, 0))
-    generic.setsockopt(SOL_NETLINK, 1, 16)
+    _set(reg, generic, SOL_NETLINK, 1, 16)
     unbound = _keep(reg, "fam-netlink-subscribed-unbound", NETLINK, RAW, 15)
-    unbound.setsockopt(SOL_NETLINK, 1, 1)
+    _set(reg, unbound, SOL_NETLINK, 1, 1)
     _keep(reg, "fam-netlink-fresh", NETLINK, RAW, 0)
     user = _keep(reg, "fam-netlink-usersock", NETLINK, DGRAM, 2)
     user.bind((5001, 0))
@@ -231,6 +242,13 @@ def _vsock(reg: Registry) -> None:
     for kind, label, port in ((STREAM, "stream", 6000), (SEQPACKET, "seq", 6001)):
         with _may_lack(reg, f"fam-vsock-{label}"):
             server = _keep(reg, f"fam-vsock-{label}-listen", VSOCK, kind)
+            for number, size in (
+                (2, 300_000),
+                (1, 1000),
+                (0, 200_000),
+            ):  # SO_VM_SOCKETS_BUFFER_MAX_SIZE and its kin
+                _set(reg, server, VSOCK, number, struct.pack("Q", size))
+            _set(reg, server, VSOCK, 6, struct.pack("qq", 5, 0))
             server.bind((0xFFFFFFFF, port))
             server.listen(4)
             for number in range(2):
@@ -239,7 +257,9 @@ def _vsock(reg: Registry) -> None:
                 client.connect((1, port))
                 client.settimeout(None)
             server.settimeout(20)
-            reg.keep(f"fam-vsock-{label}-child", server.accept()[0])
+            reg.keep(
+                f"fam-vsock-{label}-child", server.accept()[0], inherited_from=f"fam-vsock-{label}-listen"
+            )
             server.settimeout(None)
     with _may_lack(reg, "fam-vsock-bound"):
         _keep(reg, "fam-vsock-bound", VSOCK, STREAM).bind((1, 6002))
@@ -249,28 +269,28 @@ def _vsock(reg: Registry) -> None:
 def _xdp(reg: Registry) -> None:
     with _may_lack(reg, "fam-xdp"):
         bound = _keep(reg, "fam-xdp-bound", XDP, RAW)
-        _umem(bound, 64)
-        bound.setsockopt(SOL_XDP, 2, struct.pack("I", 128))
-        bound.setsockopt(SOL_XDP, 3, struct.pack("I", 256))
+        _umem(reg, bound, 64)
+        _set(reg, bound, SOL_XDP, 2, struct.pack("I", 128))
+        _set(reg, bound, SOL_XDP, 3, struct.pack("I", 256))
         _bind_xdp(bound, 2, socket.if_nametoindex("lo"))
         ready = _keep(reg, "fam-xdp-ready", XDP, RAW)
-        _umem(ready, 16)
+        _umem(reg, ready, 16)
         with inside("tuned"):
             index = socket.if_nametoindex("lo")
         other = _keep(reg, "fam-xdp-tuned", XDP, RAW, netns="tuned")
-        _umem(other, 32)
-        other.setsockopt(SOL_XDP, 2, struct.pack("I", 64))
+        _umem(reg, other, 32)
+        _set(reg, other, SOL_XDP, 2, struct.pack("I", 64))
         _bind_xdp(other, 2, index)
 
 
-def _umem(sock: socket.socket, chunks: int) -> None:
+def _umem(reg: Registry, sock: socket.socket, chunks: int) -> None:
     """Register memory for packets, with a fill and a completion ring."""
     area = mmap.mmap(-1, chunks * 4096)
     KEPT.append(area)
     address = ctypes.addressof(ctypes.c_char.from_buffer(area))
-    sock.setsockopt(SOL_XDP, 4, struct.pack("QQII", address, chunks * 4096, 4096, 256))
-    sock.setsockopt(SOL_XDP, 5, struct.pack("I", chunks))
-    sock.setsockopt(SOL_XDP, 6, struct.pack("I", chunks * 2))
+    _set(reg, sock, SOL_XDP, 4, struct.pack("QQII", address, chunks * 4096, 4096, 256))
+    _set(reg, sock, SOL_XDP, 5, struct.pack("I", chunks))
+    _set(reg, sock, SOL_XDP, 6, struct.pack("I", chunks * 2))
 
 
 def _bind_xdp(sock: socket.socket, flags: int, ifindex: int) -> None:

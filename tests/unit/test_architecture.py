@@ -23,7 +23,7 @@ FLOORS = (
     ("errors", "model", "__init__"),
     ("kernel", "memory", "glossary"),
     ("locate", "decode", "diagnose", "render", "target", "snapshot"),
-    ("trace", "verify"),
+    ("trace", "verify", "filter"),
     ("cli", "plugin", "helpers"),
     ("__main__",),
 )
@@ -31,7 +31,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Neighbours on one floor where one leans on the other, never in a circle: (who, on whom).
 ASIDE = {("target", "snapshot"), ("snapshot", "decode"), ("snapshot", "locate"), ("decode", "locate")}
 # Only these may use a library that costs start-up time or belongs to one task.
-ONLY_IN = {"click": {"cli"}, "tabulate": {"render"}}
+ONLY_IN = {"click": {"cli"}, "lark": {"filter"}, "orjson": {"render"}, "tabulate": {"render"}}
 PRINTING_ROOMS = {"cli", "plugin", "trace"}
 # Reading them needs no drgn: they work on records, on another machine.
 PURE = {"errors", "model", "render", "diagnose", "glossary"}

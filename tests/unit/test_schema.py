@@ -24,11 +24,13 @@ from records import (
     timewait_record,
 )
 from sockcrash.kernel.fields_tcp import REQUEST, TIMEWAIT
+from sockcrash.kernel.options import LEVELS
 from sockcrash.kernel.registry import LayoutRow
 from sockcrash.kernel.sockets import KINDS
-from sockcrash.model import EMPTY, SECTIONS, Absent, Reason
+from sockcrash.model import EMPTY, SECTIONS, Absent, Account, Disagreement, OptionValue, Reason, Tally
 from sockcrash.render.json import dumps, fields_object, layout_object, members_object, record_object
 from sockcrash.render.stream import objects
+from sockcrash.render.verify import account_object
 
 SCHEMA = json.loads((importlib.resources.files("sockcrash") / "schema.json").read_text())
 TARGET = {
@@ -39,6 +41,36 @@ TARGET = {
     "taken": None,
     "tool": "sockcrash 0.1.0",
 }
+SECRET = Absent(Reason.SECRET, "2 keys")
+OPTIONS = (
+    OptionValue(
+        "SOL_SOCKET", "SO_RCVBUF", 8, 131072, "131072 bytes", "default", b"\0\0\2\0", "sock.sk_rcvbuf", 131072
+    ),
+    OptionValue(
+        "SOL_SOCKET",
+        "SO_LINGER",
+        13,
+        {"onoff": 1, "linger": 3},
+        "3 s",
+        "set",
+        bytes(8),
+        None,
+        inherited_from=9,
+    ),
+    OptionValue(
+        "IPPROTO_TCP",
+        "TCP_RTO_MIN_US",
+        45,
+        200000,
+        "200 ms",
+        None,
+        NOT_IN_KERNEL,
+        "tcp_sock.rto_min",
+        1,
+        "x.y",
+    ),
+    OptionValue("IPPROTO_TCP", "TCP_FASTOPEN_KEY", 33, SECRET, "", None, SECRET, None, UNREADABLE),
+)
 RECORDS = {
     "tcp": tcp_record(),
     "unreadable": tcp_record(
@@ -50,6 +82,8 @@ RECORDS = {
     "other": tcp_record(kind="other", local=NOT_IN_KERNEL, peer=NOT_IN_KERNEL, tcp=EMPTY, timers=None),
     "timewait": timewait_record(),
     "request": request_record(),
+    "options": tcp_record(options=OPTIONS),
+    "no options": tcp_record(options=UNREADABLE),
 }
 
 
@@ -72,16 +106,30 @@ def test_records_fit(name: str) -> None:
 
 
 def nulls(value: Any, path: str = "") -> Iterator[str]:
-    """Dotted paths of every null; a timer is named, an owner is not looked into."""
+    """Dotted paths of every null; a timer is named, an owner is not looked into.
+
+    Of an option that has no value only that is told, and what is null because it does not apply is not.
+    """
     if value is None:
         yield path
     elif isinstance(value, dict):
         for key, one in value.items():
-            if (path, key) not in {("", "absent"), ("", "owners")} or one is None:
+            if path == "" and key == "options" and one is not None:
+                yield from option_nulls(one)
+            elif (path, key) not in {("", "absent"), ("", "owners")} or one is None:
                 yield from nulls(one, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for one in value:
             yield from nulls(one, f"{path}.{one['name']}" if isinstance(one, dict) else path)
+
+
+def option_nulls(options: list[dict[str, Any]]) -> Iterator[str]:
+    for one in options:
+        path = f"options.{one['level']}.{one['name']}"
+        if one["value"] is None:
+            yield path
+        elif one["raw"] is None:
+            yield f"{path}.raw"
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -89,6 +137,15 @@ def test_absent_names_every_null_and_nothing_else(name: str) -> None:
     written = record_object(RECORDS[name])
 
     assert sorted(nulls(written)) == sorted(written["absent"])
+
+
+ACCOUNT = Account(
+    3,
+    (Tally("IPPROTO_TCP", 10, 8, 1, {("TCP_TIMESTAMP", "not_applicable: it depends"): 2}),),
+    (Disagreement("est-v4", "IPPROTO_TCP", "TCP_NODELAY", 1, "01000000", "ENOPROTOOPT"),),
+    {("SOL_SOCKET", 120): ("est-v4",)},
+    ("gone",),
+)
 
 
 def test_documents_fit() -> None:
@@ -110,6 +167,7 @@ def test_documents_fit() -> None:
             "struct": {"type": "struct tcp_sock", "address": "0xffff888012345678", **members},
         },
         {"schema": 1, "target": TARGET, "layout": [layout_object(row), layout_object(gone)]},
+        {"schema": 1, "target": TARGET, "verify": account_object(ACCOUNT)},
     ]
 
     for document in documents:
@@ -130,13 +188,17 @@ SPOILED: dict[str, Spoil] = {
     "a reason nobody knows": lambda r: r["absent"].update(inode="lost"),
     "an owner without its pid": lambda r: r["owners"][0].pop("pid"),
     "a timer nobody knows": lambda r: r["timers"][0].update(name="rto"),
+    "an option of no level": lambda r: r["options"][0].update(level="SOL_SCTP"),
+    "an option without its origin": lambda r: r["options"][0].pop("origin"),
+    "an origin nobody knows": lambda r: r["options"][0].update(origin="inherited"),
+    "bytes that are none": lambda r: r["options"][0].update(raw="0"),
     "a port out of range": lambda r: r["local"].update(port=65536),
 }
 
 
 @pytest.mark.parametrize("what", SPOILED)
 def test_what_breaks_the_contract_is_refused(what: str) -> None:
-    written = copy.deepcopy(json.loads(dumps(record_object(tcp_record()))))
+    written = copy.deepcopy(json.loads(dumps(record_object(tcp_record(options=OPTIONS)))))
     SPOILED[what](written)
 
     assert not validator("socket").is_valid(written)
@@ -157,6 +219,10 @@ def test_every_row_stands_in_the_schema_and_nothing_else(definition: str, names:
 
 def test_every_section_of_a_record_stands_in_the_schema() -> None:
     assert {*SECTIONS, "cc", "timers"} <= set(SCHEMA["$defs"]["socket"]["properties"])
+
+
+def test_every_level_stands_in_the_schema() -> None:
+    assert SCHEMA["$defs"]["level"]["enum"] == list(LEVELS)
 
 
 def test_every_kind_stands_in_the_schema() -> None:

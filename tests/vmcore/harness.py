@@ -35,6 +35,7 @@ __all__ = (
     "Ended",
     "dump_directory",
     "kdump_directory",
+    "programs_directory",
     "sockcrash_here",
     "sockcrash_process",
 )
@@ -72,6 +73,11 @@ def kdump_directory(series: str) -> Path:
     there = dump_directory(series)
     there = there.with_name(f"{there.name}-kdump")
     return there if (there / "stamp.json").is_file() else Path(_vm("kdump", series).splitlines()[-1])
+
+
+def programs_directory(series: str) -> Path:
+    """Likewise the one with nginx, redis and sshd."""
+    return Path(_vm("dump", "--programs", series).splitlines()[-1])
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,16 @@ def test_nothing_that_ss_lists_is_missing(bundle: Bundle) -> None:
     test_inspect_ss.test_nothing_that_ss_lists_is_missing(bundle)
 
 
+def test_every_option(bundle: Bundle, figures: Callable[[str], None]) -> None:
+    """Byte for byte, by the record that lies beside it."""
+    ended = run(bundle, "verify")
+    assert (ended.status, ended.err) == (0, "")
+    (total,) = [line.split() for line in ended.out.splitlines() if line.startswith("all ")]
+    figures(f"bundled {bundle.series}, verify: {total[1]} compared, {total[5]} disagree")
+    assert int(total[1]) > 30_000
+    assert int(total[5]) == 0
+
+
 def test_owners_are_kept(bundle: Bundle) -> None:
     for label, one in bundle.truth.tcp_sockets.items():
         if one.get("fd") is None or one.get("inode") in (None, 0):

@@ -23,7 +23,20 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 Record = dict[str, Any]
 Command = dict[str, Any]
-OTHERS = {"mptcp", "udp", "udplite", "raw", "ping", "unix", "packet", "netlink", "vsock", "xdp", "other"}
+OTHERS = {
+    "mptcp",
+    "udp",
+    "udplite",
+    "raw",
+    "ping",
+    "unix",
+    "packet",
+    "netlink",
+    "vsock",
+    "xdp",
+    "inet",
+    "other",
+}
 # kind: the option of ss that lists it. All of these tell cookies, UNIX inodes; XDP has a diag module since v6.12 only.
 SS = {
     "udp": "-uaneOm",

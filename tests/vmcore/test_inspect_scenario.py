@@ -43,7 +43,7 @@ def kind_of(dump: Dump, label: str) -> str:
     if one["family"] not in (AF_INET, AF_INET6):
         return KINDS_OF_FAMILY.get(one["family"], "other")
     protocol = answer(dump, label, SOL_SOCKET, SO_PROTOCOL)
-    return "raw" if one["type"] == 3 else INET_KINDS.get((one["type"], protocol or 0), "other")
+    return "raw" if one["type"] == 3 else INET_KINDS.get((one["type"], protocol or 0), "inet")
 
 
 def tcp(dump: Dump, label: str) -> dict[str, Any]:

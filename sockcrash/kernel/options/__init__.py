@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from sockcrash.kernel.options import (
     vsock,
     xdp,
 )
+from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.row import EVERY_KIND, LEVELS, Option, field
 from sockcrash.model import Absent, Reason
 
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
 __all__ = (
-    "LEVELS", "LEVEL_ORDER", "ROWS", "BoundOption", "answers", "bound_options", "deciding", "first_subflow_options",
-    "index_of", "option_group",
+    "LEVELS", "LEVEL_ORDER", "OBSOLETE_PACKET", "ROWS", "SMC", "STREAM", "BoundOption", "answers", "bound_options",
+    "deciding", "first_subflow_options", "handed_on", "index_of", "option_group",
 )  # fmt: skip
 
 _MODULES = (
@@ -86,13 +88,20 @@ class BoundOption:
     raw: Absent | None
 
 
-def answers(row: Option, kind: str, family: int, ulp: str) -> bool:
-    """Whether sockets of that kind, family and upper layer protocol answer a row.
+def answers(row: Option, kind: str, family: int, variant: str) -> bool:
+    """Whether sockets of that kind, family and variant (see Context) answer a row.
 
     ipv6_getsockopt() hands level IPPROTO_IP on, but not for RAW sockets; mptcp_getsockopt() never looks at the family.
+    smc_getsockopt() asks a TCP socket of its own.
     """
     if row.level == "SOL_TLS":
-        return ulp == "tls"
+        return variant == "tls"
+    if row.level == "SOL_PACKET":
+        return variant != OBSOLETE_PACKET
+    if kind == "inet" and (
+        (variant == SMC and row.level != "SOL_SOCKET") or (variant != STREAM and row.name in _OF_STREAMS)
+    ):
+        return False
     if row.level in _V6_ONLY:
         return family == uapi.AF_INET6 or kind == "mptcp"
     if row.level == "IPPROTO_IP" and kind == "raw":
@@ -109,13 +118,41 @@ _DECIDING: dict[str, tuple[Field, ...]] = {
         tcp.ULP_NAME,
     ),
     "mptcp": mptcp.FIRST,
+    "packet": (field("sock", "sk_type"),),
+    "inet": (field("sock", "sk_type"), field("sock", "sk_protocol")),
+    "unix": (field("unix_sock", "addr"),),
+    "vsock": (field("vsock_sock", "local_addr.svm_port"), field("vsock_sock", "local_addr.svm_cid")),
 }
+OBSOLETE_PACKET, STREAM, SMC = "SOCK_PACKET", "SOCK_STREAM", "IPPROTO_SMC"
+_OF_STREAMS = ("IP_PKTOPTIONS", "IPV6_2292PKTOPTIONS")
 
 
 def deciding(kind: str, values: tuple[Any, ...], index: Mapping[str, int]) -> tuple[Any, ...]:
-    """tcp: mc_index, mcast_oif, name of the ULP. mptcp: the first subflow, flags. Others: nothing."""
+    """tcp: mc_index, mcast_oif, name of the ULP. mptcp: the first subflow, flags. packet: sk_type. inet: that and
+    sk_protocol. unix: addr. vsock: port and context. Others: nothing."""
     names = _GROUPS[kind][1]
     return tuple(values[index[names[one]]] for one in _DECIDING.get(kind, ()))
+
+
+# What accept(2) hands on where the child is no copy of the listener: unix_sock_inherit_flags(), or sk_scm_recv_flags
+# (v6.16); __vsock_create().
+_HANDED_ON = {
+    "unix": ("SO_PASSCRED", "SO_PASSSEC", "SO_PASSPIDFD", "SO_PASSRIGHTS"),
+    "vsock": (
+        "SO_VM_SOCKETS_BUFFER_SIZE", "SO_VM_SOCKETS_BUFFER_MIN_SIZE", "SO_VM_SOCKETS_BUFFER_MAX_SIZE",
+        "SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD", "SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW",
+    ),
+}  # fmt: skip
+
+
+@cache
+def handed_on(kind: str) -> frozenset[tuple[str, str]]:
+    """Level and name of what an accepted socket of a kind has from its listener; of options that nobody sets, none."""
+    if kind in ("tcp", "mptcp"):
+        return frozenset(
+            (row.level, row.name) for row in ROWS if row.inherited and row.origin is not kernel_writes
+        )
+    return frozenset((row.level, row.name) for row in _rows(kind) if row.name in _HANDED_ON.get(kind, ()))
 
 
 def _rows(kind: str) -> Iterator[Option]:

@@ -241,7 +241,7 @@ ROWS = (
         "IP_TTL", 2, INT, _inet("uc_ttl"), value=_ttl, origin=marked(0, holds=lambda own: own >= 0),
         default=Default(lambda context, *_: context.setting(settings.IP_DEFAULT_TTL), settings.IP_DEFAULT_TTL),
     ),
-    _switch("IP_HDRINCL", 3, _HDRINCL, kinds=("tcp", "udp", "udplite", "ping")),
+    _switch("IP_HDRINCL", 3, _HDRINCL, kinds=("tcp", "udp", "udplite", "ping", "inet")),
     _row(
         "IP_HDRINCL", 3, SWITCH, _HDRINCL, marks=(_NUMBER,), kinds=("raw",),
         default=Default(lambda _context, _own, number: int(number == 255)),
@@ -259,7 +259,7 @@ ROWS = (
     _row(
         "IP_PKTOPTIONS", 9, CMSGS, _PKTINFO, _TTL, _TOS, _inet("sk.__sk_common.skc_rcv_saddr"), _inet("mc_index"),
         _inet("mc_ttl"),
-        _inet("rcv_tos"), value=_packet_options, origin=kernel, kinds=("tcp",),
+        _inet("rcv_tos"), value=_packet_options, origin=kernel, kinds=("tcp", "inet"),
     ),
     _row(
         "IP_MTU_DISCOVER", 10, choice(DISCOVER), _inet("pmtudisc"), default=Default(_discover_default,

@@ -136,5 +136,5 @@ PACKET_OPTIONS = Option(
         *(field("inet_sock", f"pinet6->rxopt.bits.{name}") for name in _BITS),
         *(field("inet_sock", f"pinet6->{name}") for name in _REMEMBERED),
     ),
-    _value, origin=kernel, kinds=("tcp",), fresh=True,
+    _value, origin=kernel, kinds=("tcp", "inet"), fresh=True,
 )  # fmt: skip

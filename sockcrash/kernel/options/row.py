@@ -36,7 +36,7 @@ LEVELS = {
     "SOL_XDP": 283, "AF_VSOCK": 40,
 }  # fmt: skip
 
-INET_KINDS = ("tcp", "udp", "udplite", "raw", "ping")
+INET_KINDS = ("tcp", "udp", "udplite", "raw", "ping", "inet")
 EVERY_KIND = (*INET_KINDS, "mptcp", "unix", "packet", "netlink", "vsock", "xdp", "other")
 
 

@@ -356,7 +356,7 @@ ROWS = (
         )
         for kinds, inet, others in (
             (("tcp",), True, ()),
-            (("udp", "udplite", "raw", "ping", "mptcp"), True, (_SCM["credentials"],)),
+            (("udp", "udplite", "raw", "ping", "inet", "mptcp"), True, (_SCM["credentials"],)),
             (("unix", "packet", "netlink", "vsock", "xdp", "other"), False, (_SCM["credentials"],)),
         )
     ),

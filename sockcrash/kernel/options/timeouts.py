@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 __all__ = ("INFINITE", "TIMEVAL", "timeval", "timeval_text")
 
 INFINITE = (1 << 63) - 1  # MAX_SCHEDULE_TIMEOUT
-TIMEVAL = record("qq", ("sec", "usec"), str)
+
+
+def _text(value: dict[str, int]) -> str:
+    """``3.5 s``."""
+    fraction = f".{value['usec']:06d}".rstrip("0") if value["usec"] else ""
+    return f"{value['sec']}{fraction} s" if any(value.values()) else "none"
+
+
+TIMEVAL = record("qq", ("sec", "usec"), _text)
 
 
 def timeval(context: Context, jiffies: int) -> dict[str, int]:
@@ -24,11 +32,5 @@ def timeval(context: Context, jiffies: int) -> dict[str, int]:
 
 
 def timeval_text(_context: Context, value: dict[str, int], *inputs: Any) -> str:
-    """``3.5 s``; the last input is the number of jiffies."""
-    jiffies = inputs[-1]
-    if jiffies == INFINITE:
-        return "none"
-    if jiffies == 0:
-        return "never wait"
-    fraction = f".{value['usec']:06d}".rstrip("0") if value["usec"] else ""
-    return f"{value['sec']}{fraction} s"
+    """Likewise; the last input is the number of jiffies."""
+    return "never wait" if inputs[-1] == 0 else _text(value)

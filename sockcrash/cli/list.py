@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""``sockcrash list``: every socket of every namespace, a line each, chosen by a filter."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sockcrash.cli.out import write, write_lines
+from sockcrash.cli.params import netns_option, output_options, target_options
+
+if TYPE_CHECKING:
+    from sockcrash.cli.session import Session
+    from sockcrash.filter import Filter
+    from sockcrash.filter.values import Value
+    from sockcrash.model import SocketRecord
+    from sockcrash.target import TargetOptions
+
+__all__ = ("command",)
+
+# address and kind of a socket, and the values of the columns
+Row = tuple[int, str, tuple[Any, ...]]
+
+
+@click.command("list")
+@click.argument("words", metavar="[FILTER]", nargs=-1)
+@click.option(
+    "-o", "--columns", metavar="NAME,...", help="These columns: fields, members, options, owners, ..."
+)
+@click.option("--sort", metavar="[-]NAME", help="In the order of this; - before it turns the order round.")
+@click.option("--count-by", metavar="NAME,...", help="Only how many sockets are alike in these.")
+@netns_option
+@output_options("text", "table", "json", "jsonl", "csv")
+@target_options
+def command(
+    target: TargetOptions,
+    words: tuple[str, ...],
+    columns: str | None,
+    sort: str | None,
+    count_by: str | None,
+    netns: str | None,
+    output_format: str,
+) -> int:
+    """List sockets of all families and namespaces, a line each.
+
+    FILTER is ss's, and may name any field or option. Terms that a value is missing for select nothing.
+
+    \b
+    For example:
+      sockcrash list
+      sockcrash list state established '( dport = :443 or sport = :ssh )' dst 10.0.0.0/8
+      sockcrash list 'tcp_nodelay = 0 and snd_cwnd < 3 and unacked > 0 and comm = nginx'
+      sockcrash list -c vmcore kind = tcp -o local,peer,snd_cwnd,rtt,tcp_congestion --sort -rtt
+      sockcrash list --count-by comm,state
+    """
+    from sockcrash.cli.session import Session
+    from sockcrash.filter import parse_filter
+
+    selected = parse_filter(" ".join(words)) if words else None
+    if count_by is not None:
+        alike = _values(count_by, "--count-by")
+        return _count(Session(target), alike, selected, netns, output_format)
+    names = columns if columns is not None else ",".join(_default_columns(output_format))
+    values = _values(names, "-o")
+    key = None if sort is None else _values(sort.removeprefix("-"), "--sort")[0]
+    session = Session(target)
+    quiet = sys.stdout.isatty() and sort is None
+    wanted = values if key is None else [*values, key]
+    rows = _rows(session, wanted, selected, netns, quiet=quiet)
+    if key is not None and sort is not None:
+        rows = (
+            (address, kind, cells[:-1])
+            for address, kind, cells in sorted(rows, key=_order, reverse=sort.startswith("-"))
+        )
+    _show(session, values, rows, output_format)
+    return session.status
+
+
+def _default_columns(output_format: str) -> tuple[str, ...]:
+    """As many as the terminal has room for; for machines all that are ever shown unasked."""
+    from sockcrash.render.list import NARROW, default_columns
+
+    if output_format in ("json", "jsonl", "csv"):
+        return default_columns(sys.maxsize)
+    width = shutil.get_terminal_size((NARROW, 0)).columns if sys.stdout.isatty() else NARROW
+    return default_columns(max(width, NARROW))
+
+
+def _values(names: str, option: str) -> list[Value]:
+    """What the names of an option stand for; a UsageError proposes the nearest for one that stands for nothing."""
+    from sockcrash.cli.hints import nearest
+    from sockcrash.errors import UsageError
+    from sockcrash.filter.values import find_value, known_names
+
+    found = []
+    for name in dict.fromkeys(word.strip() for word in names.split(",")):
+        value = find_value(name)
+        if value is None:
+            hint = nearest(name, known_names()) if name else ""
+            raise UsageError(f"{option}: no field or option is called {name!r}.{hint}")
+        found.append(value)
+    return found
+
+
+def _rows(
+    session: Session, values: Sequence[Value], selected: Filter | None, netns: str | None, *, quiet: bool
+) -> Iterator[Row]:
+    from sockcrash.cli.progress import counted
+    from sockcrash.decode.want import NOTHING
+
+    want, options = NOTHING, frozenset[str]()
+    for value in values:
+        want |= value.want
+        options |= value.options
+    reader = session.option_reader(every=False, names=options) if options else None
+    found = session.handles((), everything=True, force=False, netns=netns, selected=selected)
+    records = session.records(counted(found, "sockets", quiet=quiet), many=True, options=reader, want=want)
+    getters = [value.get for value in values]
+    return _noted(session, ((record, tuple([get(record) for get in getters])) for record in records))
+
+
+def _noted(session: Session, rows: Iterable[tuple[SocketRecord, tuple[Any, ...]]]) -> Iterator[Row]:
+    for record, cells in rows:
+        session.note_values(record, cells)
+        yield record.address, record.kind, cells
+
+
+def _order(row: Row) -> tuple[bool, bool, Any]:
+    """By the last column: what is absent first, then numbers, then text."""
+    from sockcrash.model import Absent
+    from sockcrash.render.list import cell
+
+    value = row[2][-1]
+    if isinstance(value, Absent):
+        return (False, False, 0)
+    number = isinstance(value, (int, float))
+    return (True, not number, value if number else cell(value))
+
+
+def _show(session: Session, values: Sequence[Value], rows: Iterable[Row], output_format: str) -> None:
+    from sockcrash.render import list as render
+    from sockcrash.render import table
+    from sockcrash.render.stream import objects
+
+    columns = [render.Column(value.name, value.words, value.hexadecimal) for value in values]
+    if output_format in ("json", "jsonl"):
+        made = (render.row_object(address, kind, columns, cells) for address, kind, cells in rows)
+        write(objects(made, session.target.describe(), output_format))
+        return
+    cells = (cells for *_, cells in rows)
+    if output_format == "text":
+        write_lines(render.lines(columns, cells))
+    else:
+        names = [column.name for column in columns]
+        write_lines(table.rows(names, render.texts(columns, cells), output_format))
+
+
+def _count(
+    session: Session, values: Sequence[Value], selected: Filter | None, netns: str | None, output_format: str
+) -> int:
+    """How many sockets there are of each combination of values, most first."""
+    from collections import Counter
+
+    from sockcrash.render import json, table
+    from sockcrash.render.list import Column, cell, counts_object, lines
+
+    cells = (tuple(map(cell, row)) for *_, row in _rows(session, values, selected, netns, quiet=False))
+    counted = sorted(Counter(cells).items(), key=lambda pair: (-pair[1], pair[0]))
+    names = [value.name for value in values]
+    if output_format in ("json", "jsonl"):
+        made = counts_object(names, counted)
+        document = {"schema": json.SCHEMA, "target": session.target.describe(), "list": made}
+        write_lines(map(json.dumps, made) if output_format == "jsonl" else [json.dumps(document)])
+    elif output_format == "text":
+        columns = [Column("count", words=False), *map(Column, names)]
+        write_lines(lines(columns, ((count, *row) for row, count in counted)))
+    else:
+        write_lines(table.rows(("count", *names), ((count, *row) for row, count in counted), output_format))
+    return session.status

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a record can be asked for by one name, for filters and columns: fields, members, options, owners.
+
+Names of members are those of the JSON Schema; ``tcp.snd_cwnd`` says of which section. Names that ss has for them are
+aliases, in the units that ss prints.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from sockcrash.decode.want import NOTHING, Want
+from sockcrash.kernel.options import ROWS
+from sockcrash.model import Absent, Endpoint, Reason, Section, SocketRecord
+
+__all__ = ("Value", "find_value", "known_names")
+
+Get = Callable[[SocketRecord], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One thing to ask for: ``get(record)`` is it, an Absent, or a tuple of several.
+
+    ``words``: it is text, else a number (True is 1); None: either. ``want`` and ``options`` (names) are what must be
+    read for it. ``hexadecimal``: so it is written, without 0x by ss: an address, a cookie.
+    """
+
+    name: str
+    get: Get
+    words: bool | None = False
+    want: Want = NOTHING
+    options: frozenset[str] = frozenset()
+    hexadecimal: bool = False
+
+
+def _member_of_end(end: str, member: str, what: str) -> Get:
+    absent = Absent(Reason.NOT_APPLICABLE, f"it has no {what}")
+
+    def get(record: SocketRecord) -> Any:
+        found = getattr(record, end)
+        if not isinstance(found, Endpoint):
+            return found
+        value = getattr(found, member)
+        return absent if value is None else value
+
+    return get
+
+
+def _of_owners(member: str) -> Get:
+    def get(record: SocketRecord) -> Any:
+        owners = record.owners
+        if isinstance(owners, Absent):
+            return owners
+        return tuple(value for owner in owners if (value := getattr(owner, member)) is not None)
+
+    return get
+
+
+# As ss names them: by kind, or kind and type.
+_NETIDS = {
+    "tcp-timewait": "tcp", "tcp-request": "tcp", "netlink": "nl", "ping": "icmp",
+    "unix SOCK_STREAM": "u_str", "unix SOCK_DGRAM": "u_dgr", "unix SOCK_SEQPACKET": "u_seq",
+    "packet SOCK_RAW": "p_raw", "packet SOCK_DGRAM": "p_dgr",
+    "vsock SOCK_STREAM": "v_str", "vsock SOCK_DGRAM": "v_dgr", "vsock SOCK_SEQPACKET": "v_seq",
+}  # fmt: skip
+
+
+def _netid(record: SocketRecord) -> str:
+    return _NETIDS.get(record.kind) or _NETIDS.get(f"{record.kind} {record.type}") or record.kind
+
+
+def _timers(record: SocketRecord) -> tuple[str, ...]:
+    return tuple(timer.name for timer in record.timers or () if timer.pending)
+
+
+_NONE = Absent(Reason.NOT_APPLICABLE, "a socket of this kind has none")
+_QUEUES = (
+    Want(frozenset({"sk_ack_backlog", "receive_queue_bytes"})),
+    Want(frozenset({"sk_max_ack_backlog", "send_queue_bytes"})),
+)
+_OWNERS = Want(parts=frozenset({"owners"}))
+_IN_RECORD = ("kind", "family", "type", "protocol", "state", "device", "how", "note")
+_NUMBERS_IN_RECORD = ("netns", "uid", "ifindex", "mark", "v6only", "torn", "proved")
+_PLAIN = {
+    value.name: value
+    for value in (
+        *(Value(name, attrgetter(name), True) for name in _IN_RECORD),
+        *(Value(name, attrgetter(name)) for name in _NUMBERS_IN_RECORD),
+        *(Value(name, attrgetter(name), hexadecimal=True) for name in ("address", "cookie")),
+        Value("netid", _netid, True),
+        Value("inode", attrgetter("inode"), want=Want(parts=frozenset({"inode"}))),
+        Value("cgroup", attrgetter("cgroup"), True, want=Want(parts=frozenset({"cgroup"}))),
+        Value("timers", _timers, True, want=Want(parts=frozenset({"timers"}))),
+        Value("recv_q", attrgetter("recv_q"), want=_QUEUES[0]),
+        Value("send_q", attrgetter("send_q"), want=_QUEUES[1]),
+        Value("local", attrgetter("local"), None),
+        Value("peer", attrgetter("peer"), None),
+        Value("sport", _member_of_end("local", "port", "port")),
+        Value("dport", _member_of_end("peer", "port", "port")),
+        Value("path", _member_of_end("local", "path", "path"), True),
+        Value("owners", attrgetter("owners"), None, want=_OWNERS),
+        Value("owner", _of_owners("kind"), True, want=_OWNERS),
+        Value("comm", _of_owners("comm"), True, want=_OWNERS),
+        Value("pid", _of_owners("pid"), want=_OWNERS),
+        Value("fd", _of_owners("fd"), want=_OWNERS),
+    )
+}
+
+# Other names: of ss, its columns and options, and plain synonyms. The number is what one of ours is of theirs.
+_ALIASES: dict[str, tuple[str, int]] = {
+    "dev": ("device", 1), "fwmark": ("mark", 1), "ino": ("inode", 1), "sk": ("cookie", 1),
+    "recv-q": ("recv_q", 1), "send-q": ("send_q", 1), "src": ("local", 1), "dst": ("peer", 1), "process": ("comm", 1),
+    "lport": ("sport", 1), "rport": ("dport", 1), "timer": ("timers", 1),
+    # tcp_stats_print(), in its units: milliseconds, bits per second
+    "rto": ("rto_ms", 1), "backoff": ("icsk_backoff", 1), "rtt": ("rtt_us", 1000), "rttvar": ("rttvar_us", 1000),
+    "ato": ("ato_us", 1000), "mss": ("mss_cache", 1), "pmtu": ("icsk_pmtu_cookie", 1),
+    "rcvmss": ("icsk_ack.rcv_mss", 1), "cwnd": ("snd_cwnd", 1), "lastsnd": ("lastsnd_ms", 1),
+    "lastrcv": ("lastrcv_ms", 1), "lastack": ("lastack_ms", 1), "unacked": ("packets_out", 1),
+    "retrans": ("retrans_out", 1), "retrans_total": ("total_retrans", 1), "sacked": ("sacked_out", 1),
+    "rcv_rtt": ("rcv_rtt_us", 1000), "rcv_space": ("rcvq_space.space", 1), "notsent": ("notsent_bytes", 1),
+    "minrtt": ("min_rtt_us", 1000), "busy": ("busy_us", 1000), "rwnd_limited": ("rwnd_limited_us", 1000),
+    "sndbuf_limited": ("sndbuf_limited_us", 1000), "pacing_rate": ("pacing_rate_bytes_per_s", -8),
+    "max_pacing_rate": ("max_pacing_rate_bytes_per_s", -8), "delivery_rate": ("delivery_rate_bytes_per_s", -8),
+    "cong": ("congestion", 1),
+    # -m: skmem
+    "rmem": ("sk_rmem_alloc", 1), "rcvbuf": ("sk_rcvbuf", 1), "wmem": ("wmem_alloc_bytes", 1),
+    "sndbuf": ("sk_sndbuf", 1), "fwd_alloc": ("sk_forward_alloc", 1), "wmem_queued": ("sk_wmem_queued", 1),
+    "opt_mem": ("sk_omem_alloc", 1), "back_log": ("sk_backlog.len", 1),
+}  # fmt: skip
+
+# Sections of a record, and the definitions of the schema that they have.
+_SECTIONS = {
+    "sock": ("sock",), "tcp": ("tcp",), "minisock": ("timewait", "request"),
+    **{name: (name,) for name in ("mptcp", "udp", "raw", "unix", "packet", "netlink", "vsock", "xdp")},
+}  # fmt: skip
+_CC = "cc."
+
+
+def find_value(name: str) -> Value | None:
+    """What is asked for by a name, None if there is no such thing. An option is meant before a member."""
+    if name in _ALIASES:
+        return _aliased(name, *_ALIASES[name])
+    if name in _PLAIN:
+        return _PLAIN[name]
+    if name.upper() in _option_names():
+        return _option(name)
+    if name.startswith(_CC) and len(name) > len(_CC):
+        return _of_congestion_control(name)
+    sections = [section for section, members in _members().items() if name in members]
+    if sections:
+        return _member(name, name, sections)
+    section, _, member = name.partition(".")
+    if member in _members().get(section, {}):
+        return _member(name, member, [section])
+    return None
+
+
+def known_names() -> list[str]:
+    """Every name but the qualified ones."""
+    members = {name for section in _members().values() for name in section}
+    options = {name.lower() for name in _option_names()}
+    return sorted({*_PLAIN, *_ALIASES, *members, *options})
+
+
+def _aliased(name: str, real: str, scale: int) -> Value:
+    value = find_value(real)
+    assert value is not None, real
+    if scale == 1:
+        return replace(value, name=name)
+    get = value.get
+
+    def scaled(record: SocketRecord) -> Any:
+        found = get(record)
+        if isinstance(found, Absent):
+            return found
+        return found / scale if scale > 0 else found * -scale
+
+    return Value(name, scaled, value.words, value.want)
+
+
+def _member(name: str, member: str, sections: list[str]) -> Value:
+    """A member of those sections that have it; the first that a record has counts."""
+
+    def get(record: SocketRecord) -> Any:
+        for section in sections:
+            found: Section = getattr(record, section)
+            if member in found:
+                return found[member]
+        return Absent(Reason.NOT_APPLICABLE, f"a {record.kind} socket has no {member}")
+
+    kind = _members()[sections[0]][member]
+    words = None if kind == "other" else kind != "number"
+    return Value(name, get, words, Want(frozenset({member})), hexadecimal=kind == "address")
+
+
+def _of_congestion_control(name: str) -> Value:
+    """A member of the private area, which depends on the algorithm."""
+    member = name.removeprefix(_CC)
+
+    def get(record: SocketRecord) -> Any:
+        if isinstance(record.cc, Absent):
+            return record.cc
+        return record.cc.get(member, _NONE)
+
+    return Value(name, get, None, Want(parts=frozenset({"cc"})))
+
+
+def _option(name: str) -> Value:
+    wanted = name.upper()
+
+    def get(record: SocketRecord) -> Any:
+        if isinstance(record.options, Absent):
+            return record.options
+        return next((option for option in record.options or () if option.name == wanted), _NONE)
+
+    return Value(name, get, None, options=frozenset({wanted}))
+
+
+@lru_cache(maxsize=1)
+def _option_names() -> frozenset[str]:
+    return frozenset(row.name for row in ROWS)
+
+
+@lru_cache(maxsize=1)
+def _members() -> Mapping[str, Mapping[str, str]]:
+    """The members of each section, and what they are: number, text, address, other."""
+    schema = json.loads((importlib.resources.files("sockcrash") / "schema.json").read_text())["$defs"]
+    return {
+        section: {
+            member: _kind(about)
+            for definition in definitions
+            for member, about in schema[definition]["properties"].items()
+        }
+        for section, definitions in _SECTIONS.items()
+    }
+
+
+def _kind(about: Mapping[str, Any]) -> str:
+    type_ = about.get("$ref", "").rpartition("/")[2] or about.get("type")
+    if type_ in ("text", "texts", "bytes"):
+        return "text"
+    if type_ == ["string", "null"]:
+        return "address"
+    return "number" if type_ in ("integer", ["boolean", "null"]) else "other"
