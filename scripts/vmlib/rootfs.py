@@ -27,7 +27,10 @@ PACKAGES = [
     "kexec-tools", "makedumpfile",  # kdump cores
     "nginx-light", "redis-server", "openssh-server", "nfs-kernel-server", "nfs-common", "rpcbind",  # not ours
 ]  # fmt: skip
-WHEELS = ("drgn>=0.3", "click>=8.1", "tabulate>=0.9", "jsonschema>=4", "pytest>=8", "pytest-timeout>=2")
+WHEELS = (
+    "drgn>=0.3", "click>=8.1", "lark>=1.1", "orjson>=3.10", "tabulate>=0.9",
+    "jsonschema>=4", "pytest>=8", "pytest-timeout>=2",
+)  # fmt: skip
 SITE = "/opt/site"
 AGENT = ("__init__.py", "wire.py", "guest_agent.py")  # what the guest gets of this folder
 PYTHONS = (sys.executable, "/usr/bin/python3")  # one of which may have pip

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from records import tcp_record
 
+from records import tcp_record
 from sockcrash.cli.session import Session
 from sockcrash.model import Absent, Queue, Reason, Timer
 
