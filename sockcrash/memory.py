@@ -16,7 +16,7 @@ import drgn
 if TYPE_CHECKING:
     from drgn import Program
 
-__all__ = ("Ranges", "Read", "Recorder", "faulty", "program_over")
+__all__ = ("Ranges", "Read", "Recorder", "faulty", "merged", "program_over")
 
 # read(address, count) -> bytes; raises drgn.FaultError
 Read = Callable[[int, int], bytes]
@@ -62,7 +62,7 @@ class Ranges:
         spans = list(pieces)
         self._starts: list[int] = []
         self._data: list[bytearray] = []
-        for start, length in _merged((address, len(data)) for address, data in spans):
+        for start, length in merged((address, len(data)) for address, data in spans):
             self._starts.append(start)
             self._data.append(bytearray(length))
         for address, data in spans:
@@ -103,13 +103,13 @@ class Ranges:
     def pages(self) -> list[tuple[int, bytearray]]:
         """Runs of whole pages that hold the ranges, zeroes around them."""
         spans = [(start & -PAGE, (start % PAGE + len(data) + PAGE - 1) & -PAGE) for start, data in self]
-        runs = Ranges((start, bytes(length)) for start, length in _merged(spans))
+        runs = Ranges((start, bytes(length)) for start, length in merged(spans))
         for start, data in self:
             runs._put(start, data)
         return list(runs)
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Overlapping and touching spans (start, length) as one each."""
     merged: list[tuple[int, int]] = []
     for start, length in sorted(spans):

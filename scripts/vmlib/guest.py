@@ -66,12 +66,14 @@ def _sweep() -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _command(kernel: Kernel, root: Path, directory: Path, smp: int, mem: int, append: str) -> list[str]:
+def _command(
+    kernel: Kernel, root: Path, directory: Path, smp: int, mem: int, append: str, disks: Sequence[Path]
+) -> list[str]:
     thread = "single" if smp == 1 else "multi"
-    disks = ((root, "on", "off"), (kernel.modules, "off", "on"))
+    media = ((root, "on", "off"), (kernel.modules, "off", "on"), *((disk, "off", "on") for disk in disks))
     drives = [
         part
-        for number, (path, snapshot, read_only) in enumerate(disks)
+        for number, (path, snapshot, read_only) in enumerate(media)
         for part in (
             "-drive", f"file={path},if=none,id=d{number},format=raw,snapshot={snapshot},readonly={read_only}",
             "-device", f"virtio-blk-pci,drive=d{number}",
@@ -94,7 +96,7 @@ def _command(kernel: Kernel, root: Path, directory: Path, smp: int, mem: int, ap
 class Guest:
     """One running guest. QEMU ends with close(), the `with` block, or the thread that booted it."""
 
-    def __init__(self, kernel: Kernel, smp: int, mem: int, append: str) -> None:
+    def __init__(self, kernel: Kernel, smp: int, mem: int, append: str, disks: Sequence[Path]) -> None:
         self.kernel = kernel
         _sweep()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
@@ -106,7 +108,7 @@ class Guest:
             (self.directory / "initramfs").write_bytes(rootfs.initramfs(kernel))
             with (self.directory / "qemu.log").open("wb") as log:
                 self._process = subprocess.Popen(
-                    _command(kernel, root, self.directory, smp, mem, append),
+                    _command(kernel, root, self.directory, smp, mem, append, disks),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -119,16 +121,21 @@ class Guest:
             raise
 
     @classmethod
-    def boot(cls, series: str, smp: int = 1, mem: int = 512, append: str = "") -> Guest:
-        """Boot a kernel of `series` with `mem` MB; a boot that fails is tried once more, with a note."""
+    def boot(
+        cls, series: str, smp: int = 1, mem: int = 512, append: str = "", disks: Sequence[Path] = ()
+    ) -> Guest:
+        """Boot a kernel of `series` with `mem` MB; a boot that fails is tried once more, with a note.
+
+        The images `disks` are /dev/vdc and on, for reading.
+        """
         ensure_tools()
         kernel = fetch(series)
         start = time.monotonic()
         try:
-            guest = cls(kernel, smp, mem, append)
+            guest = cls(kernel, smp, mem, append, disks)
         except GuestError as error:
             store.say(f"the first boot of {kernel.release} failed, booting once more. {error}")
-            guest = cls(kernel, smp, mem, append)
+            guest = cls(kernel, smp, mem, append, disks)
         store.say(f"{kernel.release} is up: {time.monotonic() - start:.1f} s")
         return guest
 

@@ -12,6 +12,7 @@ from sockcrash.kernel import clock as _clock
 from sockcrash.kernel.compiling import Behind, compile_groups
 from sockcrash.kernel.layout import Bound, Field, Group, bind
 from sockcrash.kernel.units import EXPRESSIONS, NAMES
+from sockcrash.memory import merged
 from sockcrash.model import Absent, Names, Reason, Section
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Reader:
         )
         everywhere = [bound for group in groups for bound in group]
         self._places = [(bound, (*bound.hops, bound.spot)[0]) for bound in everywhere if bound.spot]
-        self._spots = {spot for _, spot in self._places}
+        self._spans = merged((spot.offset, spot.size * spot.count) for _, spot in self._places)
         self.indexes = [
             _names(
                 index, direct[number], [child.names(number) for child in children if number in child.feeds]
@@ -141,14 +142,13 @@ class Reader:
         )
 
     def fetch(self, address: int) -> bytes:
-        """The bytes of an object: in one read, or (exact) member by member with zeroes between."""
+        """The bytes of an object: in one read, or (exact) only its bound members, with zeroes between."""
         read = self.kernel.read
         if not self.kernel.exact:
             return read(address, self.size)
         sparse = bytearray(self.size)
-        for spot in self._spots:
-            length = spot.size * spot.count
-            sparse[spot.offset : spot.offset + length] = read(address + spot.offset, length)
+        for offset, length in self._spans:
+            sparse[offset : offset + length] = read(address + offset, length)
         return bytes(sparse)
 
     def salvage(self, address: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:

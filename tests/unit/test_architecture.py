@@ -29,7 +29,13 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Neighbours on one floor where one leans on the other, never in a circle: (who, on whom).
-ASIDE = {("target", "snapshot"), ("snapshot", "decode"), ("snapshot", "locate"), ("decode", "locate")}
+ASIDE = {
+    ("kernel", "memory"),
+    ("target", "snapshot"),
+    ("snapshot", "decode"),
+    ("snapshot", "locate"),
+    ("decode", "locate"),
+}
 # Only these may use a library that costs start-up time or belongs to one task.
 ONLY_IN = {"click": {"cli"}, "lark": {"filter"}, "orjson": {"render"}, "tabulate": {"render"}}
 PRINTING_ROOMS = {"cli", "plugin", "trace"}

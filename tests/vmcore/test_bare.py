@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from harness import sockcrash_here
+from oracle.types import without_module_types
 
 if TYPE_CHECKING:
     from harness import Dump, Record
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.vm
 
 WHAT = ("--all", "--every", "--format", "jsonl")
-NO_TYPES = "no_type_info"
 
 
 def by_dwarf(dump: Dump) -> dict[str, Record]:
@@ -43,14 +43,3 @@ def test_the_same_as_by_dwarf(dump: Dump) -> None:
                 full[address], one["absent"]
             )
     assert {one["kind"] for address, one in full.items() if address not in bare} <= {"vsock"}
-
-
-def without_module_types(record: Record, absent: dict[str, str]) -> dict[str, Any]:
-    """A record without what is absent for want of types."""
-    lost = {path for path, why in absent.items() if why.startswith(NO_TYPES)}
-    kept = {key: value for key, value in record.items() if key not in lost}
-    kept["absent"] = {path: why for path, why in record["absent"].items() if path not in lost}
-    kept["options"] = [
-        one for one in record.get("options") or () if f"options.{one['level']}.{one['name']}" not in lost
-    ]
-    return kept
