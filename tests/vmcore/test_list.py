@@ -56,8 +56,9 @@ def test_it_lists_every_socket_once(dump: Dump) -> None:
     assert fields(dump, "-o", "address").keys() == {one["address"] for one in dump.records}
 
 
-def test_every_socket_that_ss_saw_of_any_family_is_listed(dump: Dump) -> None:
-    looks = [
+def seen_by_ss(dump: Dump) -> list[set[int]]:
+    """The cookies of all lines of ss, of every family and namespace, before and after the dump."""
+    return [
         {
             int(cookie, 16)
             for command in dump.truth.raw[when]["commands"]
@@ -66,12 +67,42 @@ def test_every_socket_that_ss_saw_of_any_family_is_listed(dump: Dump) -> None:
         }
         for when in ("before", "after")
     ]
-    there = looks[0] & looks[1]
+
+
+def test_every_socket_that_ss_saw_of_any_family_is_listed(dump: Dump) -> None:
+    before, after = seen_by_ss(dump)
     listed = {
         int(one["cookie"], 16) for one in fields(dump, "-o", "cookie").values() if one["cookie"] is not None
     }
-    assert len(there) > 200
-    assert there <= listed
+    assert len(before & after) > 200
+    assert before & after <= listed
+
+
+def unix_inodes(dump: Dump) -> set[int]:
+    """What ss prints of UNIX sockets as their port."""
+    commands = dump.truth.raw["before"]["commands"]
+    lines = [line.split() for one in commands for line in one["stdout"].splitlines()]
+    return {
+        int(words[5]) for words in lines if len(words) > 5 and words[0][:2] == "u_" and words[5].isdigit()
+    }
+
+
+def test_no_socket_is_listed_that_nobody_knows(dump: Dump) -> None:
+    """What neither ss nor the scenario names: the kernel's own netlink sockets, subflows, and what has no file yet."""
+    cookies = set().union(*seen_by_ss(dump))
+    inodes = {one["inode"] for one in dump.truth.sockets.values()} | unix_inodes(dump)
+    asked = fields(dump, "-o", "cookie,inode,kind,owner,pid,local").values()
+    strangers = [
+        one
+        for one in asked
+        if (one["cookie"] is None or int(one["cookie"], 16) not in cookies) and one["inode"] not in inodes
+    ]
+    holders = {one["pid"] for one in dump.truth.sockets.values()}
+    for one in strangers:
+        kernels = one["kind"] == "netlink" and one["local"].get("portid") == 0
+        held = bool(holders & set(one["pid"] or ()))
+        assert kernels or held or "mptcp-subflow" in (one["owner"] or ()) or one["inode"] is None, one
+    assert len(strangers) < len(asked) / 2
 
 
 def test_every_socket_of_the_scenario_is_listed(dump: Dump) -> None:
