@@ -42,14 +42,14 @@ def _chrono(*kinds: int) -> Callable[..., int | Absent]:
     """enum tcp_chrono: 1 busy, 2 limited by the peer's window, 3 by the send buffer; µs in any of ``kinds``."""
 
     def compute(clock: Clock, stat: tuple[int, ...], kind: int, start: int) -> int | Absent:
+        if clock.lost is not None and (kind in kinds or not clock.rate):
+            return clock.lost
         spent = 0
         for one in kinds:
             spent += stat[one - 1]
         if kind in kinds:
-            if clock.lost is not None:
-                return clock.lost
             spent += clock.jiffies - start & 0xFFFFFFFF
-        return spent * 1_000_000 // clock.hz
+        return spent * 1_000_000 // clock.rate
 
     return compute
 

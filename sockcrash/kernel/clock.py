@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.errors import TargetError
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
@@ -19,13 +18,21 @@ __all__ = ("Clock", "read_clock", "timekeeper")
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The kernel's now, at the last tick. ``lost`` says why it is not known, where its memory is unreadable."""
+    """The kernel's now, at the last tick. ``lost`` says why it is not known, where its memory is unreadable.
 
-    hz: int
+    ``rate`` is HZ, or 0 if that is lost as well.
+    """
+
+    rate: int
     ticks: int
     monotonic: int
     lost: Absent | None = None
     ulong_max: int = 0xFFFFFFFFFFFFFFFF
+
+    @property
+    def hz(self) -> int:
+        """Jiffies per second; FaultError when even that is lost."""
+        return self.rate or self._known(0)
 
     @property
     def jiffies(self) -> int:
@@ -43,31 +50,29 @@ class Clock:
         return value
 
 
-def read_clock(prog: Program, hz: int | None) -> Clock:
-    """What time it is; ``hz`` if it is known already."""
+def read_clock(prog: Program, hz: int) -> Clock:
+    """What time it is; ``hz`` is 0 if it is not known yet."""
     try:
         keeper = timekeeper(prog)
-        hz = hz or _find_hz(prog, keeper)
+        hz = hz or _hz_of_clocksource(prog) or _hz_of_tick(keeper)
         return Clock(hz, int(prog["jiffies_64"]), _monotonic_ns(keeper))
     except drgn.FaultError as error:
-        if hz is None:
-            hz = _find_hz(prog, None)
-        return Clock(
-            hz, 0, 0, Absent(Reason.UNREADABLE, f"the kernel's clock: no memory at {error.address:#x}")
-        )
+        lost = Absent(Reason.UNREADABLE, f"the kernel's clock: no memory at {error.address:#x}")
+        return Clock(hz or _hz_of_clocksource(prog), 0, 0, lost)
 
 
-def _find_hz(prog: Program, keeper: Object | None) -> int:
-    """HZ as the jiffies clocksource was set up with (kernel/time/jiffies.c), else by the length of a tick."""
+def _hz_of_clocksource(prog: Program) -> int:
+    """HZ as the jiffies clocksource was set up with (kernel/time/jiffies.c); 0 where that is unreadable."""
     try:
         source = prog["clocksource_jiffies"].read_()
-        return round(1_000_000_000 / (int(source.mult) >> int(source.shift)))
-    except drgn.FaultError as error:
-        if keeper is None:
-            raise TargetError(
-                f"HZ can't be found: {error}", hint="the dump lacks the kernel's own data"
-            ) from None
-        return round(1_000_000_000 * (1 << 32) / int(keeper.ntp_tick))
+    except drgn.FaultError:
+        return 0
+    return round(1_000_000_000 / (int(source.mult) >> int(source.shift)))
+
+
+def _hz_of_tick(keeper: Object) -> int:
+    """HZ by the length of a tick in nanoseconds, which is kept times 2^32 (kernel/time/ntp.c)."""
+    return round(1_000_000_000 * (1 << 32) / int(keeper.ntp_tick))
 
 
 def timekeeper(prog: Program) -> Object:

@@ -88,7 +88,7 @@ class Kernel:
     def tick(self) -> _clock.Clock:
         """Look at the clock again: a live kernel's goes on, a dump's stands still."""
         if self._clock is None or self.live:
-            self._clock = _clock.read_clock(self.prog, self._clock.hz if self._clock else None)
+            self._clock = _clock.read_clock(self.prog, self._clock.rate if self._clock else 0)
         return self._clock
 
 

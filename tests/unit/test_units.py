@@ -11,7 +11,7 @@ from sockcrash.kernel.clock import Clock
 from sockcrash.kernel.units import EXPRESSIONS, NAMES, age32_ms
 from sockcrash.model import Absent, Reason
 
-CLOCK = Clock(hz=250, ticks=4_294_900_000, monotonic=0)
+CLOCK = Clock(rate=250, ticks=4_294_900_000, monotonic=0)
 HZ = st.sampled_from([100, 250, 300, 1000])
 
 
@@ -68,7 +68,7 @@ def test_zero_is_a_value_where_it_means_zero(raw: int) -> None:
 
 
 def test_an_age_crosses_the_wrap_of_32_bits() -> None:
-    clock = Clock(hz=1000, ticks=(1 << 32) + 5, monotonic=0)
+    clock = Clock(rate=1000, ticks=(1 << 32) + 5, monotonic=0)
 
     assert age32_ms(0xFFFFFFFF, clock) == 6
     assert age32_ms(5, clock) == 0
@@ -76,7 +76,7 @@ def test_an_age_crosses_the_wrap_of_32_bits() -> None:
 
 def test_a_stamp_ahead_of_jiffies_is_now() -> None:
     """The jiffies of a dump lag behind when the machine idled."""
-    assert age32_ms(101, Clock(hz=250, ticks=100, monotonic=0)) == 0
+    assert age32_ms(101, Clock(rate=250, ticks=100, monotonic=0)) == 0
 
 
 @given(hz=HZ, now=st.integers(1 << 31, 1 << 40), age=st.integers(0, (1 << 31) - 1))
@@ -85,4 +85,12 @@ def test_an_age_is_the_kernels_jiffies_to_msecs(hz: int, now: int, age: int) -> 
     stamp = (now - age) & 0xFFFFFFFF
     if stamp == 0:
         return
-    assert age32_ms(stamp, Clock(hz=hz, ticks=now, monotonic=0)) == age * 1000 // hz
+    assert age32_ms(stamp, Clock(rate=hz, ticks=now, monotonic=0)) == age * 1000 // hz
+
+
+def test_nothing_is_made_of_jiffies_where_hz_is_lost() -> None:
+    lost = Absent(Reason.UNREADABLE, "the kernel's clock")
+    clock = Clock(rate=0, ticks=0, monotonic=0, lost=lost)
+
+    assert [value(by, 51, clock) for by in ("jiffies_ms", "jiffies_us", "age32_ms")] == [lost] * 3
+    assert value("less_one", 51, clock) == 50

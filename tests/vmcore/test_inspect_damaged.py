@@ -114,6 +114,17 @@ def test_the_page_of_a_socket(dump_6_1: Dump, damaged: Damaged) -> None:
     assert {one["address"] for one in there} >= held - beginning
 
 
+def test_the_pages_of_the_clock(dump_6_1: Dump, damaged: Damaged) -> None:
+    """Without HZ no age and no timeout can be told; everything else can."""
+    symbols = ("clocksource_jiffies", "tk_core", "jiffies_64")
+    pages = {page_of(dump_6_1, dump_6_1.prog.symbol(name).address) for name in symbols}
+    there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes(sorted(pages))))
+    (found,) = [one for one in there if one["address"] == dump_6_1.labelled("est-v4")["address"]]
+    assert found["tcp"]["snd_cwnd"] == dump_6_1.labelled("est-v4")["tcp"]["snd_cwnd"]
+    assert found["absent"]["tcp.rto_ms"].startswith("unreadable: the kernel's clock")
+    assert found["tcp"]["rto_ms"] is None
+
+
 def test_one_page_of_a_socket_on_two(dump_6_1: Dump, damaged: Damaged) -> None:
     """The page on which it ends: what lies before is shown, what is gone says so."""
     size = dump_6_1.prog.type("struct tcp_sock").size
