@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -57,17 +57,18 @@ def command(
       sockcrash list -c vmcore kind = tcp -o local,peer,snd_cwnd,rtt,tcp_congestion --sort -rtt
       sockcrash list --count-by comm,state
     """
-    from sockcrash.cli.session import Session
     from sockcrash.filter import parse_filter
 
     selected = parse_filter(" ".join(words)) if words else None
     if count_by is not None:
         alike = _values(count_by, "--count-by")
-        return _count(Session(target), alike, selected, netns, output_format)
+        return _count(_session(target), alike, selected, netns, output_format)
     names = columns if columns is not None else ",".join(_default_columns(output_format))
     values = _values(names, "-o")
     key = None if sort is None else _values(sort.removeprefix("-"), "--sort")[0]
-    session = Session(target)
+    session = _session(target)
+    if columns is None:
+        values = [value for value in values if session.tells(value.want)]
     quiet = sys.stdout.isatty() and sort is None
     wanted = values if key is None else [*values, key]
     rows = _rows(session, wanted, selected, netns, quiet=quiet)
@@ -78,6 +79,19 @@ def command(
         )
     _show(session, values, rows, output_format)
     return session.status
+
+
+def _session(options: TargetOptions) -> Session:
+    """What the list is of; of a running kernel whose memory can't be read, what it tells of itself."""
+    from sockcrash.cli.session import Session
+    from sockcrash.errors import TargetError
+
+    try:
+        return Session(options)
+    except TargetError as error:
+        from sockcrash.cli.smaller import SmallerSession
+
+        return cast("Session", SmallerSession(options, error))
 
 
 def _default_columns(output_format: str) -> tuple[str, ...]:

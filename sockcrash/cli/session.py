@@ -56,6 +56,11 @@ class Session:
         """The exit status: the first that applies of design's list."""
         return NOT_FOUND if self.missing else UNREADABLE if self.unreadable else 0
 
+    def tells(self, want: Want) -> bool:
+        """Whether that much can be had: all of it, in principle."""
+        del want
+        return True
+
     def complain(self, message: str) -> None:
         """Something could not be read: said once, and the run goes on."""
         self.unreadable = True

@@ -19,7 +19,7 @@ from sockcrash.decode.want import NOTHING, Want
 from sockcrash.kernel.options import ROWS
 from sockcrash.model import Absent, Endpoint, Reason, Section, SocketRecord
 
-__all__ = ("Value", "find_value", "known_names")
+__all__ = ("QUEUE_MEMBERS", "Value", "find_value", "known_names")
 
 Get = Callable[[SocketRecord], Any]
 
@@ -85,6 +85,7 @@ _QUEUES = (
     Want(frozenset({"sk_ack_backlog", "receive_queue_bytes"})),
     Want(frozenset({"sk_max_ack_backlog", "send_queue_bytes"})),
 )
+QUEUE_MEMBERS = frozenset().union(*(want.members or () for want in _QUEUES))
 _OWNERS = Want(parts=frozenset({"owners"}))
 _IN_RECORD = ("kind", "family", "type", "protocol", "state", "device", "how", "note")
 _NUMBERS_IN_RECORD = ("netns", "uid", "ifindex", "mark", "v6only", "torn", "proved")

@@ -70,7 +70,8 @@ def locate(
     for one in found:
         if one.spec.form == "text":
             one.handles = list({handle.address: handle for handle in reversed(one.handles)}.values())[::-1]
-        if id(one) in lost:
+        # What was told a moment ago may be closed by now.
+        if id(one) in lost and not (one.spec.form == "diag" and one.handles):
             one.error = _none(kernel, one.spec, lost[id(one)])
     return found
 
@@ -116,6 +117,9 @@ def _clues(kernel: Kernel, one: Located) -> Iterator[tuple[int, Clue]]:
     if spec.form == "text":
         yield from _clues_of_text(kernel, one)
         return
+    if spec.form == "diag":
+        yield from _clues_of_diag(kernel, one)
+        return
     clue = Clue(how=spec.text, verbatim=True)
     if spec.form in PROTOCOLS:
         yield 0, replace(clue, kinds=PROTOCOLS[spec.form], ends=spec.ends, either_way=True)
@@ -127,6 +131,19 @@ def _clues(kernel: Kernel, one: Located) -> Iterator[tuple[int, Clue]]:
         yield 0, replace(clue, inode=spec.number)
     else:
         yield 0, replace(clue, cookie=spec.number)
+
+
+def _clues_of_diag(kernel: Kernel, one: Located) -> Iterator[tuple[int, Clue]]:
+    from sockcrash.locate.diag import clues_of_diag
+
+    try:
+        clues = clues_of_diag(kernel, one.spec)
+    except NotASocketError as error:
+        one.error = error
+        return
+    if not clues:
+        one.error = NotASocketError(one.spec.text, f"{one.spec.text}: the kernel tells of no such socket")
+    yield from ((0, clue) for clue in clues)
 
 
 def _clues_of_text(kernel: Kernel, one: Located) -> Iterator[tuple[int, Clue]]:

@@ -22,6 +22,7 @@ A socket is named by one of:
   tcp:127.0.0.1:975-192.168.1.200:2049   its two ends, IPv6 in brackets; also udp:, udplite:, raw:, mptcp:
   tcp:127.0.0.1:975, tcp::2049           either end, or just its port
   unix:/run/x.sock, unix:@abstract       the name of a UNIX socket
+  diag:tcp, diag:udp:127.0.0.1:53      what the running kernel tells over sock_diag, of a kind, with such an end
   - or @FILE           text of ss, or lines of /proc/net/tcp and the like"""
 
 _BARE = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{9,16}|0")
@@ -31,9 +32,10 @@ _BARE = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{9,16}|0")
 class Spec:
     """A parsed SPEC.
 
-    ``form``: address, sk, cookie, ino, fd, pid, one of the protocols of ``tuple.PROTOCOLS``, unix, or text. ``number``
-    belongs to the first six, ``fd`` to fd, ``ends`` to a protocol; ``name`` is that of a UNIX socket, or the path of a
-    text, ``-`` for standard input; ``content`` the text itself once it has been read.
+    ``form``: address, sk, cookie, ino, fd, pid, one of the protocols of ``tuple.PROTOCOLS``, unix, diag, or text.
+    ``number`` belongs to the first six, ``fd`` to fd, ``ends`` to a protocol and diag; ``name`` is that of a UNIX
+    socket, the kind of diag, or the path of a text, ``-`` for standard input; ``content`` the text itself once it has
+    been read.
     """
 
     text: str
@@ -47,7 +49,7 @@ class Spec:
     @property
     def plural(self) -> bool:
         """Whether many sockets may go by it."""
-        return self.form in ("pid", "unix", "text", *PROTOCOLS)
+        return self.form in ("pid", "unix", "diag", "text", *PROTOCOLS)
 
 
 def parse_spec(text: str) -> Spec:
@@ -70,6 +72,8 @@ def parse_spec(text: str) -> Spec:
         return Spec(text, form, _number(text, rest, hexadecimal=form == "cookie"))
     if form in PROTOCOLS:
         return _of_ends(text, form, rest)
+    if form == "diag":
+        return _diag(text, rest)
     if form == "unix":
         if rest in ("", "@"):
             raise UsageError(f"{text!r}: after unix: comes a path, or @ and an abstract name", hint=FORMS)
@@ -88,6 +92,17 @@ def _of_ends(text: str, protocol: str, rest: str) -> Spec:
         return Spec(text, protocol, ends=parse_ends(rest, protocol))
     except ValueError as error:
         raise UsageError(f"{text!r}: {error}", hint=FORMS) from None
+
+
+def _diag(text: str, rest: str) -> Spec:
+    from sockcrash.locate.sock_diag import KINDS
+
+    kind, colon, ends = rest.partition(":")
+    if kind not in KINDS:
+        raise UsageError(f"{text!r}: after diag: comes one of {', '.join(KINDS)}", hint=FORMS)
+    if colon and kind not in PROTOCOLS:
+        raise UsageError(f"{text!r}: {kind} sockets have no ends to choose by", hint=FORMS)
+    return Spec(text, "diag", ends=_of_ends(text, kind, ends).ends if colon else None, name=kind)
 
 
 def _number(text: str, digits: str, *, hexadecimal: bool = False) -> int:

@@ -123,10 +123,17 @@ _SHOWN: dict[type, Callable[[Any], str]] = {
 }
 
 
-def row_object(address: int, kind: str, columns: Sequence[Column], values: Sequence[Any]) -> dict[str, Any]:
+def row_object(
+    address: int | Absent, kind: str, columns: Sequence[Column], values: Sequence[Any]
+) -> dict[str, Any]:
     """The JSON object of one socket with chosen columns, keyed as -f keys it."""
     fields: dict[str, Any] = {}
     absent: dict[str, str] = {}
+    where = None
+    if isinstance(address, Absent):
+        absent["address"] = str(address)
+    else:
+        where = f"{address:#x}"
     for (name, _, hexadecimal), value in zip(columns, values, strict=True):
         kind_of_value = value.__class__
         if kind_of_value is int:
@@ -135,7 +142,7 @@ def row_object(address: int, kind: str, columns: Sequence[Column], values: Seque
             fields[name] = value
         else:
             fields[name] = _plain(value, name, absent)
-    return {"schema": SCHEMA, "address": f"{address:#x}", "kind": kind, "fields": fields, "absent": absent}
+    return {"schema": SCHEMA, "address": where, "kind": kind, "fields": fields, "absent": absent}
 
 
 def _plain(value: Any, name: str, absent: dict[str, str]) -> Any:

@@ -25,6 +25,13 @@ LEAST_EQUAL = 0.95
 # What goes up and comes back while a segment is sent again and again.
 FLICKERING = frozenset({"retrans", "lost", "unacked", "sacked", "timer", "skmem", "cwnd"})
 Look = tuple[list["Record"], "Truth"]
+# Linux 5.10 has no BTF of modules, and the types of VSOCK are in one.
+WITHOUT_MODULES = "sockets of one table are found by their descriptors only: no struct vsock_sock"
+
+
+def said(stderr: str) -> list[str]:
+    """What a command complained of, but that."""
+    return [line for line in stderr.splitlines() if WITHOUT_MODULES not in line]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def kcore(live: Live) -> Look:
 
     def look() -> str:
         done = live.run("inspect", "--all", "--format", "jsonl")
-        assert (done.rc, done.stderr) == (0, "")
+        assert (done.rc, said(done.stderr)) == (0, [])
         return done.stdout
 
     return live.between(look)
@@ -47,7 +54,7 @@ def qemu(live: Live) -> Look:
     def look() -> str:
         command = [sys.executable, "-m", "sockcrash", "inspect", *address, "--all", "--format", "jsonl"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, said(done.stderr)) == (0, [])
         return done.stdout
 
     return live.between(look)
@@ -121,13 +128,14 @@ def test_every_way_of_naming_a_socket(live: Live, kcore: Look) -> None:
         f"cookie:{told['cookie']}",
         f"ino:{told['inode']}",
         f"fd:{told['pid']}/{told['fd']}",
+        f"diag:tcp:127.0.0.1:{expected['local']['port']}-127.0.0.1:{expected['peer']['port']}",
     )
     done = live.run(
         "inspect", "-k", *specs, "ino:4294967041", "0", "0x7ffc12345678", "pid:4194000", "--format", "jsonl"
     )
     assert done.rc == 3
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [one["how"] for one in found] == list(specs)
+    assert [one["how"].partition(": sk:")[0] for one in found] == list(specs)
     for one in found:
         assert (one["address"], one["owners"]) == (expected["address"], expected["owners"])
         assert one["tcp"]["rcv_nxt"] == expected["tcp"]["rcv_nxt"]
@@ -140,7 +148,7 @@ def test_chosen_fields_as_text(live: Live, kcore: Look) -> None:
     told = truth.sockets["est-nodelay"]
     (expected,) = [one for one in records if one["inode"] == told["inode"]]
     done = live.run("inspect", f"ino:{told['inode']}", "-f", "rcv_nxt,nonagle,icsk_ca_ops->name,sk_rcvbuf")
-    assert (done.rc, done.stderr) == (0, "")
+    assert (done.rc, said(done.stderr)) == (0, [])
     shown = dict(line.split(" = ") for line in done.stdout.splitlines()[1:])
     assert {name.strip(): value for name, value in shown.items()} == {
         "rcv_nxt": str(expected["tcp"]["rcv_nxt"]),

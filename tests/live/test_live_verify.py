@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
+LEVELS = {
+    "SOL_SOCKET", "IPPROTO_IP", "IPPROTO_TCP", "IPPROTO_IPV6", "IPPROTO_UDP", "SOL_RAW", "SOL_PACKET",
+    "SOL_NETLINK", "AF_VSOCK", "SOL_XDP", "SOL_MPTCP",
+}  # fmt: skip
+# No getsockopt of MPTCP's own, and no types of VSOCK without debug files: they are a module's, which has no BTF.
+LACKING = {"5.10": {"AF_VSOCK", "SOL_MPTCP"}}
+
 
 def account(live: Live, *args: str) -> dict[str, Any]:
     """What verify found; the guest's memory goes on, so that what moved must be little."""
@@ -35,10 +42,7 @@ def test_sockets_of_its_own(live: Live, figures: Callable[[str], None]) -> None:
     found = account(live)
     figures(f"Linux {live.series}, live verify: {found['sockets']} sockets, {compared(found)} compared")
     levels = {one["level"] for one in found["levels"] if one["compared"]}
-    assert levels >= {
-        "SOL_SOCKET", "IPPROTO_IP", "IPPROTO_TCP", "IPPROTO_IPV6", "IPPROTO_UDP", "SOL_RAW", "SOL_PACKET",
-        "SOL_NETLINK", "AF_VSOCK", "SOL_XDP", "SOL_MPTCP",
-    }  # fmt: skip
+    assert levels >= LEVELS - LACKING.get(live.series, set())
     assert found["not_compared"] == []
     assert compared(found) > 5000
 
