@@ -14,7 +14,18 @@ from sockcrash.kernel.devices import device_name
 from sockcrash.kernel.layout import Field, Place, resolve
 from sockcrash.kernel.options import settings
 from sockcrash.kernel.options.cmsgs import CMSGS, message
-from sockcrash.kernel.options.codecs import BLOB, BYTES, HEX, INT, SWITCH, Codec, choice, shown, with_text
+from sockcrash.kernel.options.codecs import (
+    BLOB,
+    BYTES,
+    HEX,
+    INT,
+    SWITCH,
+    Codec,
+    choice,
+    shown,
+    whole_number,
+    with_text,
+)
 from sockcrash.kernel.options.memberships import ROWS4
 from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, differs, kernel, marked, unless
 from sockcrash.kernel.options.routes import mtu
@@ -203,7 +214,9 @@ def _network_order(value: int, _order: str) -> bytes:
     return struct.pack(">I", value & 0xFFFFFFFF)
 
 
-IN_ORDER_OF_NETWORK = Codec("integer", _network_order, str)
+IN_ORDER_OF_NETWORK = Codec(
+    "integer", _network_order, str, lambda content, _order: whole_number(content, ">")
+)
 
 
 def device_text(context: Context, value: int, *_: Any) -> str:

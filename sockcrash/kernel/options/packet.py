@@ -10,7 +10,7 @@ import drgn
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, Place
 from sockcrash.kernel.options.chain import linked
-from sockcrash.kernel.options.codecs import BYTES, INT, SWITCH, Codec, choice, flag_names, record, shown
+from sockcrash.kernel.options.codecs import BYTES, INT, SWITCH, UINT, Codec, choice, flag_names, record, shown
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.programs import program_text, program_value
 from sockcrash.kernel.options.row import SET_ONLY, Option, absent, field, no_trace
@@ -182,7 +182,7 @@ ROWS = (
     _switch("PACKET_LOSS", 14, _flag("TP_LOSS", Place("tp_loss"))),
     _row("PACKET_VNET_HDR", 15, SWITCH, *_VNET_HDR, value=lambda _context, size: int(bool(size)), default=0),
     _row("PACKET_TIMESTAMP", 17, INT, _packet("tp_tstamp"), default=0),
-    _row("PACKET_FANOUT", 18, Codec("integer", INT.pack, _fanout_text), *_FANOUT, value=_fanout, default=0,
+    _row("PACKET_FANOUT", 18, Codec("integer", INT.pack, _fanout_text, UINT.unpack), *_FANOUT, value=_fanout, default=0,
         lenient=True),
     _switch("PACKET_TX_HAS_OFF", 19, _flag("TX_HAS_OFF", Place("tp_tx_has_off"))),
     _row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.kernel.options.codecs import INT, SWITCH, Codec, flag_names
+from sockcrash.kernel.options.codecs import INT, SWITCH, Codec, flag_names, whole_number
 from sockcrash.kernel.options.origins import unless
 from sockcrash.kernel.options.row import Default, Option, bit, field
 
@@ -48,8 +48,16 @@ def _pack_timestamping(value: dict[str, int], order: str) -> bytes:
     return b"".join(INT.pack(number, order) for number in value.values())
 
 
+def _unpack_timestamping(content: bytes, order: str) -> dict[str, int]:
+    numbers = (whole_number(content[at:], order) for at in range(0, min(len(content), 8), 4) or (0,))
+    return dict(zip(("flags", "bind_phc"), numbers, strict=False))
+
+
 _TIMESTAMPING_CODEC = Codec(
-    "object", _pack_timestamping, lambda value: flag_names(_TIMESTAMPING, value["flags"])
+    "object",
+    _pack_timestamping,
+    lambda value: flag_names(_TIMESTAMPING, value["flags"]),
+    _unpack_timestamping,
 )
 
 

@@ -10,7 +10,7 @@ import drgn
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
-from sockcrash.kernel.options.codecs import SWITCH, Codec, shown
+from sockcrash.kernel.options.codecs import SWITCH, Codec, shown, unpacked
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.row import Option, absent, field
 from sockcrash.model import Absent, Reason
@@ -94,7 +94,12 @@ def _row(name: str, number: int, codec: Codec, value: Any, **more: Any) -> Optio
     return Option("SOL_TLS", name, number, codec, member, value, kinds=("tcp",), fresh=True, **more)
 
 
-_SHORT = Codec("integer", lambda value, order: struct.pack(order + "H", value), str)
+_SHORT = Codec(
+    "integer",
+    lambda value, order: struct.pack(order + "H", value),
+    str,
+    lambda content, order: unpacked("H", content, order)[0],
+)
 
 ROWS = (
     _row("TLS_TX", 1, shown("object", _keys_text), _keys("tx"), default=absent("none"), raw=_KEYS),

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where a setsockopt(2) can be seen on its way through the kernel: functions, their arguments, members behind them.
+
+Written as fetch arguments of tracefs's kprobe events (Documentation/trace/kprobetrace.rst). Positions of arguments:
+net/socket.c, __sys_setsockopt(); security/security.c, security_socket_setsockopt(); io_uring, io_uring_cmd_sock().
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from sockcrash.kernel.fields import IDENTITY, row
+from sockcrash.kernel.layout import Group
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("FAR", "FAR_BYTES", "HEAD", "VALUE_BYTES", "Place", "places")
+
+_HEAD_NAMES = (
+    "skc_family", "skc_state", "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_v6_daddr", "skc_v6_rcv_saddr",
+)  # fmt: skip
+HEAD = Group("head", tuple(one for one in IDENTITY.fields if one.name in _HEAD_NAMES))
+"""What a traced call says of its socket; the first bytes of the struct hold all of it."""
+
+_URING_SETSOCKOPT = 3  # enum io_uring_socket_op, SOCKET_URING_OP_SETSOCKOPT
+VALUE_BYTES = 32
+FAR, FAR_BYTES = 136, 24
+"""Where the second address of a struct group_source_req lies, a 32-bit one's but for its family; each word costs."""
+
+_SOCKET = Group(
+    "socket of a call",
+    (
+        row("sk", "struct socket"),
+        row("type", "struct socket"),
+        row("socket", "struct socket_alloc"),
+        row("inode", "struct socket_alloc", "vfs_inode.i_ino"),
+        row("protocol", "struct sock", "sk_protocol"),
+    ),
+)
+# 2d2e5ff79d1d (v6.7): optlen came with the operation itself.
+_URING = Group(
+    "command of io_uring",
+    (
+        row("sqe", "struct io_uring_cmd"),
+        *(
+            row(name, "struct io_uring_sqe")
+            for name in ("cmd_op", "fd", "level", "optname", "optlen", "optval")
+        ),
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A function to be probed: at its entry the fetch arguments ``fetch``; ``value`` are those that read the option.
+
+    ``returns``: at its return instead. ``only`` is a condition on the arguments that a call must meet.
+    """
+
+    name: str
+    function: str
+    fetch: tuple[str, ...] = ()
+    value: tuple[str, ...] = ()
+    returns: bool = False
+    only: str = ""
+
+
+def places(kernel: Kernel) -> tuple[Place, ...]:
+    """The functions of this kernel. ``enter``, ``socket`` and ``exit`` of system calls, ``uring_*`` of io_uring."""
+    enter = ("fd=$arg1:s32", "level=$arg2:s32", "optname=$arg3:s32", "at=$arg4:x64", "optlen=$arg5:s32")
+    found = [
+        Place("enter", "__sys_setsockopt", enter, _value("$arg4")),
+        Place("socket", "security_socket_setsockopt", _socket(kernel)),
+        Place("exit", "__sys_setsockopt", ("ret=$retval:s32",), returns=True),
+    ]
+    if command := _uring(kernel):
+        found += command
+    return tuple(one for one in found if _exists(kernel, one.function))
+
+
+def _value(pointer: str) -> tuple[str, ...]:
+    """``mapped`` is a string because the kernel tells of those alone whether they could be read: a value may lie in a
+    page that is not in memory yet. Numbers are then what the buffer held before."""
+    return (
+        f"mapped=+0({pointer}):ustring",
+        f"value=+0({pointer}):x64[{VALUE_BYTES // 8}]",
+        f"far=+{FAR}({pointer}):x64[{FAR_BYTES // 8}]",
+    )
+
+
+def _socket(kernel: Kernel) -> tuple[str, ...]:
+    at = kernel.offsets(_SOCKET)
+    sk = f"+{at['sk']}($arg1)"
+    words = -(-kernel.reader(HEAD).size // 8)
+    return (
+        f"sk={sk}:x64",
+        f"inode={at['inode'] - at['socket']:+}($arg1):u64",
+        f"type=+{at['type']}($arg1):s16",
+        f"protocol=+{at['protocol']}({sk}):u16",
+        f"head=+0({sk}):x64[{words}]",
+    )
+
+
+def _uring(kernel: Kernel) -> tuple[Place, ...]:
+    """Nothing where io_uring has no such operation."""
+    at = kernel.offsets(_URING)
+    if len(at) < len(_URING.fields):
+        return ()
+    entry = f"+{at['sqe']}($arg1)"
+    optval = f"+{at['optval']}({entry})"
+    fetch = (
+        f"op=+{at['cmd_op']}({entry}):s32",
+        *(f"{name}=+{at[name]}({entry}):s32" for name in ("fd", "level", "optname")),
+        f"at={optval}:x64",
+        f"optlen=+{at['optlen']}({entry}):s32",
+    )
+    return (
+        Place("uring_enter", "io_uring_cmd_sock", fetch, _value(optval), only=f"op == {_URING_SETSOCKOPT}"),
+        Place("uring_exit", "io_uring_cmd_sock", ("ret=$retval:s32",), returns=True),
+    )
+
+
+def _exists(kernel: Kernel, function: str) -> bool:
+    try:
+        kernel.prog.symbol(function)
+    except LookupError:
+        return False
+    return True

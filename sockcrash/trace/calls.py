@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Events of single probes into whole calls: each thread makes one call at a time.
+
+A call begins with ``enter`` or ``hidden`` (its value is not fetched), may get a ``socket``, and ends with ``exit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ("Began", "Finished", "Pairs")
+
+_BEGINS = {"enter": "syscall", "hidden": "syscall", "uring_enter": "io_uring", "uring_hidden": "io_uring"}
+_ENDS = {"exit": "syscall", "uring_exit": "io_uring"}
+
+
+@dataclass(slots=True)
+class Began:
+    """A call that is under way: when, by whom, with which arguments, on which socket."""
+
+    ns: int
+    tid: int
+    via: str
+    arguments: dict[str, Any]
+    comm: str
+    pid: int | None
+    socket: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A call, and its end: nothing of that if it was lost."""
+
+    began: Began
+    ns: int | None
+    result: int | None
+
+
+class Pairs:
+    """The calls that are under way, by thread. ``tolerant``: some ends are not reported at all, and no loss."""
+
+    def __init__(self, *, tolerant: bool = False) -> None:
+        self._open: dict[int, Began] = {}
+        self._tolerant = tolerant
+
+    def add(
+        self, ns: int, tid: int, event: str, fields: dict[str, Any], who: tuple[int | None, str]
+    ) -> Finished | None:
+        """Take an event in order of time; the call that it ends, if it ends one."""
+        if event in _BEGINS:
+            before = self._open.get(tid)
+            self._open[tid] = Began(ns, tid, _BEGINS[event], fields, who[1], who[0])
+            return None if before is None or self._tolerant else Finished(before, None, None)
+        began = self._open.get(tid)
+        if began is None:
+            return None
+        if event == "socket":
+            if began.socket is None:
+                began.socket = fields
+        elif _ENDS.get(event) == began.via:
+            del self._open[tid]
+            return Finished(began, ns - began.ns, fields["ret"])
+        return None
+
+    def rest(self) -> Iterator[Finished]:
+        """The calls that have not ended."""
+        if not self._tolerant:
+            yield from (Finished(began, None, None) for began in self._open.values())
+        self._open.clear()

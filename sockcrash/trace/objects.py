@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Calls and their summary as JSON objects, schema 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sockcrash.model import Absent, Endpoint
+from sockcrash.render.json import SCHEMA
+from sockcrash.trace.call import Call, Held, Traced
+from sockcrash.trace.text import error_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sockcrash.trace.summary import Summary
+
+__all__ = ("call_object", "summary_object")
+
+
+def call_object(call: Call) -> dict[str, Any]:
+    """One line of ``trace --json``."""
+    absent: dict[str, str] = {}
+
+    def plain(name: str, value: Any) -> Any:
+        if isinstance(value, Absent):
+            absent[f"trace.{name}"] = str(value)
+            return None
+        return value
+
+    value = plain("value", call.value)
+    found: dict[str, Any] = {
+        "time": call.time,
+        "comm": call.comm,
+        "pid": call.pid,
+        "tid": call.tid,
+        "via": call.via,
+        "fd": call.fd,
+        "socket": _socket(call.socket, plain),
+        "level": call.level,
+        "level_number": call.level_number,
+        "name": call.name,
+        "number": call.number,
+        "length": call.length,
+        "value": value,
+        "text": None if isinstance(call.value, Absent) else call.text,
+        "raw": call.raw.hex() if isinstance(call.raw, bytes) else plain("raw", call.raw),
+        "late": call.late,
+        "switch": call.switch,
+        "result": call.result,
+        "error": error_name(call.result) if call.result is not None and call.result < 0 else None,
+        "duration_us": None if call.ns is None else call.ns / 1000,
+        "check": _check(call.check, plain),
+    }
+    return {"schema": SCHEMA, "trace": found, "absent": absent}
+
+
+def _socket(socket: Traced | Absent, plain: Any) -> dict[str, Any] | None:
+    if isinstance(socket, Absent):
+        plain("socket", socket)
+        return None
+    return {
+        "address": f"{socket.address:#x}",
+        "family": socket.family,
+        "type": socket.type,
+        "protocol": socket.protocol,
+        "state": socket.state,
+        "local": _end(socket.local, "socket.local", plain),
+        "peer": _end(socket.peer, "socket.peer", plain),
+        "inode": socket.inode,
+    }
+
+
+def _end(one: Endpoint | Absent, name: str, plain: Any) -> dict[str, Any] | None:
+    if isinstance(one, Absent):
+        plain(name, one)
+        return None
+    return {"address": one.address, "port": one.port}
+
+
+def _check(held: Held | Absent | None, plain: Any) -> dict[str, Any] | None:
+    if isinstance(held, Held):
+        return {"value": held.value, "text": held.text, "verdict": held.verdict}
+    if isinstance(held, Absent):
+        plain("check", held)
+    return None
+
+
+def summary_object(summary: Summary, target: Mapping[str, Any]) -> dict[str, Any]:
+    """The last line of ``trace --json``."""
+    return {
+        "schema": SCHEMA,
+        "target": dict(target),
+        "trace_summary": {
+            "calls": summary.calls,
+            "lost_events": summary.lost_events,
+            "missed_probes": summary.missed_probes,
+            "command_status": summary.command_status,
+            "options": [
+                {
+                    "comm": comm,
+                    "pid": pid,
+                    "level": level,
+                    "name": name,
+                    "calls": line.calls,
+                    "failed": line.failed,
+                    "unfinished": line.unfinished,
+                    "mean_us": line.ns / line.timed / 1000 if line.timed else None,
+                }
+                for (comm, pid, level, name), line in summary.lines.items()
+            ],
+        },
+    }

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The events of a trace: what is defined, and by which filters the kernel itself leaves calls out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sockcrash.kernel.options.given import FETCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sockcrash.kernel.probes import Place
+
+__all__ = ("Event", "Wanted", "events")
+
+_MAXACTIVE = 256  # calls under way at once before ends of calls are missed
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which calls are asked for; what is empty asks for all. ``options`` and ``levels`` are numbers."""
+
+    pids: tuple[int, ...] = ()
+    comms: tuple[str, ...] = ()
+    options: tuple[tuple[int, int], ...] = ()
+    levels: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event to define: ``definition`` has {group} and {event} in it."""
+
+    name: str
+    definition: str
+    filter: str
+
+
+def events(places: Sequence[Place], wanted: Wanted) -> Iterator[Event]:
+    """The events of these places for the wanted calls."""
+    for place in places:
+        if place.returns:
+            yield _event(f"r{_MAXACTIVE}", place.name, place.function, place.fetch, _ended(wanted))
+        elif place.value:
+            fetched = _fetched()
+            asked = [place.only, *_asked(wanted)]
+            hidden = place.name.replace("enter", "hidden")
+            yield _event("p", place.name, place.function, (*place.fetch, *place.value), [*asked, fetched])
+            yield _event("p", hidden, place.function, place.fetch, [*asked, f"!{fetched}"])
+        else:
+            yield _event("p", place.name, place.function, place.fetch, _comms(wanted))
+
+
+def _event(kind: str, name: str, function: str, fetch: Sequence[str], conditions: Sequence[str]) -> Event:
+    text = " && ".join(one for one in conditions if one)
+    return Event(name, f"{kind}:{{group}}/{{event}} {function} {' '.join(fetch)}", text)
+
+
+def _fetched() -> str:
+    """A condition on level and optname: the value is read. Never of options that carry secrets or are unknown."""
+    return _any(
+        f"(level == {level} && optname <= {last}{''.join(f' && optname != {number}' for number in secret)})"
+        for level, last, secret in FETCHED
+    )
+
+
+def _asked(wanted: Wanted) -> list[str]:
+    chosen = [f"(level == {level} && optname == {number})" for level, number in wanted.options]
+    return [
+        _any(chosen) if chosen else "",
+        _any(f"level == {level}" for level in wanted.levels) if wanted.levels else "",
+        *_comms(wanted),
+    ]
+
+
+def _comms(wanted: Wanted) -> list[str]:
+    return [_any(f'COMM == "{comm}"' for comm in wanted.comms)] if wanted.comms else []
+
+
+def _ended(wanted: Wanted) -> list[str]:
+    return [*_comms(wanted), "ret < 0" if wanted.failed else ""]
+
+
+def _any(conditions: Iterator[str] | Sequence[str]) -> str:
+    found = list(conditions)
+    return f"({' || '.join(found)})" if len(found) > 1 or not found[0].startswith("(") else found[0]

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A running trace: its events are defined and enabled, read from the buffers of all CPUs, and put in order."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from sockcrash.errors import TargetError
+from sockcrash.trace.formats import EventFormat, parse_format
+from sockcrash.trace.pages import parse_page, parse_page_format
+from sockcrash.trace.tasks import EVENTS as TASK_EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sockcrash.trace.instance import Instance
+    from sockcrash.trace.probes import Event
+
+__all__ = ("Lost", "Reader", "Seen")
+
+_ALL_CPUS_KB = 64 << 10
+_LEAST_KB, _MOST_KB = 1 << 10, 16 << 10
+_LATE_NS = 5_000_000  # an event may be committed that much after its time
+_PAGES_AT_ONCE = 4096
+_COUNTS = ("overrun", "commit overrun", "dropped events")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event: when (ns of CLOCK_MONOTONIC), of which thread, which, with what fields."""
+
+    ns: int
+    tid: int
+    name: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What was not seen: events that found no room, and hits that a probe missed."""
+
+    events: int
+    missed: int
+
+
+class Reader:
+    """Reads an instance of which it defines the events."""
+
+    def __init__(self, instance: Instance, byte_order: str, buffer_kb: int | None) -> None:
+        self._instance = instance
+        self._order = byte_order
+        self._formats: dict[int, tuple[str, EventFormat]] = {}
+        self._fds: list[int] = []
+        self._kept: list[tuple[int, bytes]] = []
+        instance.write("tracing_on", "0")
+        instance.write("trace_clock", "mono")
+        instance.write("options/overwrite", "0")
+        self._page = parse_page_format(instance.tracefs.read("events/header_page"), byte_order)
+        self._cpus = sorted(
+            (path.name for path in (instance.tracefs.root / instance.path("per_cpu")).iterdir()),
+            key=lambda name: int(name.removeprefix("cpu")),
+        )
+        kb = buffer_kb or min(_MOST_KB, max(_LEAST_KB, _ALL_CPUS_KB // len(self._cpus)))
+        try:
+            instance.write("buffer_size_kb", str(kb))
+        except OSError as error:
+            raise TargetError(
+                f"no buffer of {kb} KB for each of {len(self._cpus)} CPUs: {error.strerror}",
+                hint="choose a smaller one by --buffer-size",
+            ) from None
+
+    def define(self, events: Iterable[Event]) -> None:
+        """Define the events. TargetError: this kernel does not take one, and what it says of it."""
+        for event in events:
+            try:
+                text = self._instance.define(
+                    self._instance.own_name(event.name), event.definition, event.filter
+                )
+            except OSError as error:
+                said = _last_error(self._instance.tracefs.read("error_log")) or error.strerror
+                raise TargetError(
+                    f"the kernel refuses the probe {event.name!r}: {said}",
+                    hint=f"its definition: {event.definition}",
+                ) from None
+            self._know(event.name, text)
+        for name in TASK_EVENTS:
+            self._know(name, self._instance.tracefs.read(f"events/task/{name}/format"))
+
+    def _know(self, name: str, text: str) -> None:
+        found = parse_format(text, self._order)
+        self._formats[found.number] = (name, found)
+
+    def follow(self, tids: Sequence[int]) -> None:
+        """Only these threads, and what they start. Raises OSError when one is gone."""
+        self._instance.write("options/event-fork", "1")
+        self._instance.write("set_event_pid", " ".join(map(str, tids)))
+
+    def start(self) -> None:
+        """Enable the events: ends of calls first, so that no call is seen without its end being looked for."""
+        root = self._instance.tracefs.root / self._instance.path("per_cpu")
+        for cpu in self._cpus:
+            self._fds.append(
+                os.open(root / cpu / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            )
+        self._instance.write("tracing_on", "1")
+        for name in TASK_EVENTS:
+            self._instance.write(f"events/task/{name}/enable", "1")
+        self._instance.write(f"events/{self._instance.name}/enable", "1")
+
+    def stop(self) -> None:
+        """Disable the events; what is in the buffers can still be read."""
+        for group in (self._instance.name, "task"):
+            self._instance.write(f"events/{group}/enable", "0")
+
+    def close(self) -> None:
+        """Let go of the buffers."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def read(self, *, last: bool = False) -> Iterator[Seen]:
+        """What was seen since the last time, in order; the newest is held back until no older can follow."""
+        until = time.monotonic_ns() - _LATE_NS
+        found = self._kept
+        for fd in self._fds:
+            self._drain(fd, found)
+        found.sort(key=itemgetter(0))
+        self._kept = []
+        for ns, content in found:
+            if ns > until and not last:
+                self._kept.append((ns, content))
+            elif (seen := self._seen(ns, content)) is not None:
+                yield seen
+
+    def _drain(self, fd: int, found: list[tuple[int, bytes]]) -> None:
+        for _ in range(_PAGES_AT_ONCE):
+            try:
+                page = os.read(fd, self._page.size)
+            except BlockingIOError:
+                return
+            if not page:
+                return
+            found += parse_page(page, self._page)[0]
+
+    def _seen(self, ns: int, content: bytes) -> Seen | None:
+        if len(content) < 8:
+            return None
+        number = int.from_bytes(content[:2], "little" if self._order == "<" else "big")
+        known = self._formats.get(number)
+        if known is None:
+            return None
+        name, layout = known
+        fields = layout.decode(content)
+        return Seen(ns, fields["common_pid"], name, fields)
+
+    def lost(self) -> Lost:
+        """What was lost until now."""
+        instance = self._instance
+        counts = 0
+        for cpu in self._cpus:
+            text = instance.tracefs.read(instance.path(f"per_cpu/{cpu}/stats"))
+            counts += sum(int(number) for name, number in _numbers(text) if name in _COUNTS)
+        profile = (line.split() for line in instance.tracefs.read("kprobe_profile").splitlines())
+        ours = {instance.own_name(name) for name, _ in self._formats.values()}
+        missed = sum(
+            int(words[2]) for words in profile if len(words) == 3 and words[0] in ours and words[2].isdigit()
+        )
+        return Lost(counts, missed)
+
+
+def _numbers(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, _, number = line.partition(":")
+        if number.strip().isdigit():
+            yield name, number
+
+
+def _last_error(log: str) -> str:
+    """What the kernel said last: ``trace_kprobe: error: Failed to parse``."""
+    found = re.findall(r"error: (.*)$", log, re.MULTILINE)
+    return found[-1] if found else ""

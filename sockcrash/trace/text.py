@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Calls and their summary for people."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sockcrash.model import Absent
+from sockcrash.render.escape import printable
+from sockcrash.render.units import end
+from sockcrash.trace.call import Call, Held, Traced
+
+if TYPE_CHECKING:
+    from sockcrash.trace.summary import Summary
+
+__all__ = ("call_text", "error_name", "summary_text")
+
+_VERDICTS = {
+    "same": "took effect: {}", "lowered": "lowered to {}", "raised": "raised to {}", "rounded": "rounded to {}",
+    "ignored": "ignored: it holds {}", None: "it holds {}",
+}  # fmt: skip
+_TRUNCATED = 64
+
+
+def error_name(result: int) -> str:
+    """``EINVAL`` for -22."""
+    return errno.errorcode.get(-result, f"errno {-result}")
+
+
+def call_text(call: Call) -> str:
+    """One line: when, who, on which socket, what, and how it ended."""
+    clock = time.strftime("%H:%M:%S", time.localtime(call.time)) + f".{int(call.time % 1 * 1e6):06d}"
+    who = f"{printable(call.comm)}({'?' if call.pid is None else call.pid})"
+    if call.pid != call.tid:
+        who += f" thread {call.tid}"
+    via = "" if call.via == "syscall" else " by io_uring"
+    line = f"{clock} {who} fd {call.fd}{_socket(call.socket)}: {_what(call)}{via} ... {_ending(call)}"
+    if isinstance(call.check, Held):
+        line += "; " + _VERDICTS[call.check.verdict].format(printable(call.check.text))
+    elif isinstance(call.check, Absent):
+        line += f"; not read back ({call.check.detail or call.check})"
+    return line
+
+
+def _socket(socket: Traced | Absent) -> str:
+    if isinstance(socket, Absent):
+        return ""
+    kind = socket.protocol if socket.family in ("AF_INET", "AF_INET6") else socket.family
+    name = kind.removeprefix("IPPROTO_").removeprefix("AF_").lower()
+    if isinstance(socket.local, Absent):
+        return f" {name} {socket.address:#x}"
+    ends = end(socket.local)
+    if not isinstance(socket.peer, Absent) and socket.peer.port:
+        ends += f" -> {end(socket.peer)}"
+    state = f" {socket.state}" if name in ("tcp", "mptcp") else ""
+    return f" {name} {ends}{state} {socket.address:#x}"
+
+
+def _what(call: Call) -> str:
+    name = call.name if not call.name.isdigit() else f"option {call.name} of level {call.level}"
+    if call.switch is not None:
+        return f"{'enabling' if call.switch else 'disabling'} {name}"
+    if isinstance(call.value, Absent):
+        return f"setting {name} ({_why(call.value)}, {call.length} bytes)"
+    late = ", as it was after the call" if call.late else ""
+    return f"setting {name} to {_short(printable(call.text))}{late}"
+
+
+def _why(value: Absent) -> str:
+    return "value not shown: it may hold a key" if value.reason.value == "secret" else value.detail
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TRUNCATED else f"{text[:_TRUNCATED]}..."
+
+
+def _ending(call: Call) -> str:
+    took = "" if call.ns is None else f" ({call.ns / 1000:.1f} µs)"
+    if call.result is None:
+        return "its end was not seen"
+    if call.result < 0:
+        return f"{error_name(call.result)} ({os.strerror(-call.result)}){took}"
+    return f"success{took}"
+
+
+def summary_text(summary: Summary) -> Iterator[str]:
+    """Who set what how often."""
+    if not summary.lines:
+        yield "no setsockopt calls were seen"
+    else:
+        yield f"{'process':<24} {'option':<28} {'calls':>8} {'failed':>8} {'mean µs':>9}"
+    order = sorted(summary.lines.items(), key=lambda item: (item[0][0], item[0][1] or 0, -item[1].calls))
+    for (comm, pid, level, name), line in order:
+        who = f"{printable(comm)}({'?' if pid is None else pid})"
+        option = name if not name.isdigit() else f"{level} {name}"
+        mean = f"{line.ns / line.timed / 1000:.1f}" if line.timed else "?"
+        tail = f"  {line.unfinished} without an end" if line.unfinished else ""
+        yield f"{who:<24} {option:<28} {line.calls:>8} {line.failed:>8} {mean:>9}{tail}"
+    if summary.lost_events or summary.missed_probes:
+        yield (
+            f"LOST: {summary.lost_events} events found no room in the buffer, "
+            f"probes missed {summary.missed_probes} hits"
+        )
+    if summary.command_status is not None:
+        yield f"the command ended with status {summary.command_status}"
