@@ -15,6 +15,7 @@ from sockcrash.decode.look import look
 from sockcrash.decode.owner import mini_owner, part_of
 from sockcrash.decode.parts import Parts
 from sockcrash.decode.plan import Plan, plan_for
+from sockcrash.decode.queues import queues_of
 from sockcrash.decode.sock import sock_section
 from sockcrash.decode.surroundings import cgroup_path, device_name
 from sockcrash.decode.tcp import tcp_section
@@ -136,6 +137,7 @@ def _full(
     family = identity["skc_family"]
     type_, protocol, socket, uid, mark = plan.full(full.unpacked)
     own = rest[0] if rest else EMPTY
+    parts = Parts(handle.address, identity, full, sock, own)
     if handle.kind.name == "tcp":
         if own:
             fields["tcp"] = tcp_section(kernel, identity["skc_state"], own, plan.computed)
@@ -144,7 +146,9 @@ def _full(
         if "timers" in want.parts:
             fields["timers"] = tcp_timers(kernel.clock(), own, rest[1])
     else:
-        fields |= family_fields(kernel, handle.kind.name, Parts(handle.address, identity, full, sock, own))
+        fields |= family_fields(kernel, handle.kind.name, parts)
+    if "queues" in want.parts:
+        fields["queues"] = queues_of(kernel, handle.kind.name, parts, want)
     if owners is not None and "owners" in want.parts:
         fields["owners"] = owners.of(handle, full, part_of(kernel, handle, own))
     fields |= {
