@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.fields_queue import REQUEST_LINK, TCP_QUEUES, UNACCEPTED
-from sockcrash.model import Absent, Queue, Reason, Segment
+from sockcrash.model import Absent, Reason
+from sockcrash.model.waiting import Queue, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,8 @@ from sockcrash.kernel import uapi
 from sockcrash.kernel.fields_queue import QUEUES, TCP_QUEUES, UDP_QUEUES
 from sockcrash.kernel.skb_data import first_bytes
 from sockcrash.kernel.skbuff import listed, tree
-from sockcrash.model import Absent, Queue, Reason, Run, Segment
+from sockcrash.model import Absent, Reason
+from sockcrash.model.waiting import Queue, Run, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

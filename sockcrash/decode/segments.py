@@ -11,7 +11,8 @@ import drgn
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.skbuff import descriptors, error_of, tcp_part, unix_consumed
-from sockcrash.model import Absent, Reason, Section, Segment
+from sockcrash.model import Absent, Reason, Section
+from sockcrash.model.waiting import Segment
 
 if TYPE_CHECKING:
     from sockcrash.decode.parts import Parts

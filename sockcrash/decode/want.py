@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ("EVERYTHING", "NOTHING", "PARTS", "Want")
 
-PARTS = frozenset(("cc", "cgroup", "inode", "owners", "queues", "timers"))
+PARTS = frozenset(("cc", "cgroup", "gives_up", "inode", "owners", "queues", "timers"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _ELSEWHERE = Absent(Reason.UNREADABLE, "the data are in a device's memory")
 
 
 def first_bytes(kernel: Kernel, address: int, skip: int, count: int) -> bytes | Absent:
-    """At most ``count`` bytes of a sk_buff's data behind the first ``skip``; further sk_buffs in it are not followed."""
+    """At most ``count`` bytes of a sk_buff's data behind the first ``skip``; its frag_list is not followed."""
     try:
         return _first_bytes(kernel, address, skip, count)
     except drgn.FaultError as error:

@@ -55,7 +55,7 @@ TCP_STATES = {
     1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE",
     8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING", 12: "NEW_SYN_RECV", 13: "BOUND_INACTIVE",
 }  # fmt: skip
-TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 6, 7, 10, 12
+FIN_WAIT2, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 5, 6, 7, 10, 12
 # net/netlink/af_netlink.c: sk_state of a connected socket; others have 0, or the CLOSE that they were born with.
 NETLINK_CONNECTED = 1
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sockcrash.kernel.chains import Complain, pointer
-from sockcrash.kernel.fields_queue import QUEUES
-from sockcrash.kernel.skbuff import listed, unix_consumed
+from sockcrash.kernel.chains import Complain, ring
+from sockcrash.kernel.fields_unix import UNIX_CB, UNIX_QUEUE, UNIX_SKB
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -26,6 +26,14 @@ class Message:
 
 def messages(kernel: Kernel, address: int, complain: Complain) -> list[Message]:
     """All sk_buffs in the receive queue of the socket at ``address``. Raises drgn.FaultError."""
-    head = address + kernel.offsets(QUEUES)["receive"]
-    found = listed(kernel, pointer(kernel, head), head, complain)
-    return [Message(skb.len - unix_consumed(kernel, skb.cb), skb.sk) for skb in found]
+    head = address + kernel.offsets(UNIX_QUEUE)["sk_receive_queue"]
+    reader = kernel.reader(UNIX_SKB)
+    link = kernel.offsets(UNIX_SKB)["next"]
+    start = kernel.offsets(UNIX_CB)["consumed"]
+    consumed_at = struct.Struct(kernel.byte_order + "I").unpack_from
+    found: list[Message] = []
+    for skb in ring(kernel, head, link, complain):
+        (section,) = reader.sections(skb)
+        (consumed,) = consumed_at(section["cb"], start)
+        found.append(Message(section["len"] - consumed, section["sk"]))
+    return found

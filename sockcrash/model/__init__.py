@@ -6,7 +6,10 @@ from __future__ import annotations
 import enum
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from sockcrash.model.waiting import GivesUp, Queue
 
 __all__ = (
     "EMPTY",
@@ -17,11 +20,8 @@ __all__ = (
     "Names",
     "OptionValue",
     "Owner",
-    "Queue",
     "Reason",
-    "Run",
     "Section",
-    "Segment",
     "SocketRecord",
     "Tally",
     "Timer",
@@ -215,61 +215,6 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Neighbouring bytes of a stream that fare alike, from ``start`` up to ``end``, and how.
-
-    ``fate``: in-flight, sacked, lost, retransmitted; out-of-order in the receiver's queue.
-    """
-
-    start: int
-    end: int
-    fate: str
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One buffer of a queue, or one socket that waits to be accepted; None where its queue has no such thing.
-
-    ``start`` and ``end`` are sequence numbers relative to the queue's ``base``. ``flags`` are those of the TCP header,
-    ``marks`` what the sender knows of it. ``segments``: how many are sent of it. ``fds``: descriptors in flight with it.
-    ``error``: errno and origin of a message of the error queue. ``payload``: its first bytes, where asked for.
-    """
-
-    address: int
-    length: int
-    truesize: int
-    start: int | None = None
-    end: int | None = None
-    segments: int | None = None
-    flags: tuple[str, ...] | None = None
-    marks: tuple[str, ...] | None = None
-    age_ms: int | Absent | None = None
-    fds: int | Absent | None = None
-    error: tuple[int, int] | None = None
-    payload: bytes | Absent | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """A queue of a socket: buffers, their payload bytes that still count, and the memory they are charged for.
-
-    Of the accept and SYN queue ``skbs`` counts sockets and requests, and ``limit`` is how many there may be. ``base``
-    is the sequence number that the others are relative to, by name and value. ``runs`` are there for the TCP queues
-    whose data have a fate, ``segments`` when they were asked for, at most MOST_SEGMENTS.
-    """
-
-    name: str
-    skbs: int | Absent
-    bytes: int | Absent | None = None
-    truesize: int | Absent | None = None
-    limit: int | Absent | None = None
-    base: tuple[str, int] | None = None
-    fds: int | Absent | None = None
-    runs: tuple[Run, ...] | None = None
-    segments: tuple[Segment, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class OptionValue:
     """One socket option. ``raw`` is what getsockopt(2) would copy out, or why that is not shown.
 
@@ -361,6 +306,7 @@ class SocketRecord:
     vsock: Section = EMPTY
     xdp: Section = EMPTY
     timers: tuple[Timer, ...] | None = None
+    gives_up: GivesUp | Absent | None = None
     queues: tuple[Queue, ...] | None = None
 
     @property
