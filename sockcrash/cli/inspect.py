@@ -10,6 +10,7 @@ import click
 
 from sockcrash.cli.out import write, write_lines
 from sockcrash.cli.params import filter_option, netns_option, output_options, target_options
+from sockcrash.errors import UsageError
 
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from sockcrash.target import TargetOptions
 
 __all__ = ("command",)
+
+_MOST_PAYLOAD = 65536
 
 
 @click.command("inspect")
@@ -31,6 +34,15 @@ __all__ = ("command",)
     is_flag=True,
     help="Every socket option, not only what an untouched socket would show otherwise.",
 )
+@click.option(
+    "--queues", "segments", is_flag=True, help="The queues, buffer by buffer: which bytes, and their fate."
+)
+@click.option(
+    "--payload",
+    type=click.IntRange(1, _MOST_PAYLOAD),
+    metavar="N",
+    help="The first N bytes of each buffer too (with --queues).",
+)
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
 @netns_option
 @filter_option
@@ -42,6 +54,8 @@ def command(
     everything: bool,
     fields: str | None,
     every: bool,
+    segments: bool,
+    payload: int | None,
     force: bool,
     netns: str | None,
     selected: Filter | None,
@@ -66,8 +80,13 @@ def command(
       ss -tanpe '( dport = :nfs )' | sockcrash inspect -
       sockcrash inspect -c vmcore ffff8802305a0800 -f rcv_nxt,snd_una,reordering,nonagle
     """
-    from sockcrash.cli.session import Session, parse_specs
+    from dataclasses import replace
 
+    from sockcrash.cli.session import Session, parse_specs
+    from sockcrash.decode.want import EVERYTHING
+
+    if payload and not segments:
+        raise UsageError("--payload goes with --queues")
     everything = everything or (selected is not None and not specs)
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
@@ -77,7 +96,9 @@ def command(
         _show_fields(session, handles, fields, output_format)
     else:
         reader = session.option_reader(every=every) if output_format in ("text", "json", "jsonl") else None
-        _show(session, session.records(handles, many=many, options=reader), output_format, every=every)
+        want = replace(EVERYTHING, segments=segments, payload=payload or 0)
+        records = session.records(handles, many=many, options=reader, want=want)
+        _show(session, records, output_format, every=every)
     return session.status
 
 

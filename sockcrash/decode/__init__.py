@@ -15,12 +15,16 @@ from sockcrash.decode.look import look
 from sockcrash.decode.owner import mini_owner, part_of
 from sockcrash.decode.parts import Parts
 from sockcrash.decode.plan import Plan, plan_for
+from sockcrash.decode.queues import queues_of
 from sockcrash.decode.sock import sock_section
 from sockcrash.decode.surroundings import cgroup_path, device_name
 from sockcrash.decode.tcp import tcp_section
 from sockcrash.decode.timers import minisock_timers, tcp_timers
+from sockcrash.decode.ttl import Facts, connection_gives_up
+from sockcrash.decode.ttl_mini import mini_gives_up
 from sockcrash.decode.want import EVERYTHING, Want
 from sockcrash.kernel import uapi
+from sockcrash.kernel.options.settings import read_settings
 from sockcrash.model import EMPTY, Absent, Reason, Section, SocketRecord, quick
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ def decode(
     if kernel.index is not None:
         torn = torn or kernel.index[handle.address].torn
     if not handle.kind.full:
-        return _mini(kernel, handle, sections, torn, plan)
+        return _mini(kernel, handle, sections, torn, plan, want)
     found = None
     if options is not None:
         found = options.read(handle.kind.name, handle.address, sections[0], sections[-1])
@@ -136,15 +140,21 @@ def _full(
     family = identity["skc_family"]
     type_, protocol, socket, uid, mark = plan.full(full.unpacked)
     own = rest[0] if rest else EMPTY
+    parts = Parts(handle.address, identity, full, sock, own)
     if handle.kind.name == "tcp":
         if own:
             fields["tcp"] = tcp_section(kernel, identity["skc_state"], own, plan.computed)
         if "cc" in want.parts:
             fields["cc"] = congestion_section(kernel, handle.address, own, content)
         if "timers" in want.parts:
-            fields["timers"] = tcp_timers(kernel.clock(), own, rest[1])
+            closed = identity["skc_state"] == uapi.FIN_WAIT2 and full["dead"] == 1
+            fields["timers"] = tcp_timers(kernel.clock(), own, rest[1], closed=closed)
+        if "gives_up" in want.parts:
+            fields["gives_up"] = connection_gives_up(_facts(kernel, fields, parts))
     else:
-        fields |= family_fields(kernel, handle.kind.name, Parts(handle.address, identity, full, sock, own))
+        fields |= family_fields(kernel, handle.kind.name, parts)
+    if "queues" in want.parts:
+        fields["queues"] = queues_of(kernel, handle.kind.name, parts, want)
     if owners is not None and "owners" in want.parts:
         fields["owners"] = owners.of(handle, full, part_of(kernel, handle, own))
     fields |= {
@@ -161,10 +171,24 @@ def _full(
     return quick(SocketRecord, fields)
 
 
+def _facts(kernel: Kernel, fields: dict[str, Any], parts: Parts) -> Facts:
+    return Facts(
+        fields["state"],
+        parts.full["dead"] == 1,
+        parts.full["keepopen"] == 1,
+        parts.sock["sk_err_soft"],
+        fields["tcp"],
+        {timer.name: timer for timer in fields["timers"]},
+        read_settings(kernel, parts.identity["skc_net"]),
+        kernel.clock(),
+    )
+
+
 def _mini(
-    kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: bool, plan: Plan
+    kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: bool, plan: Plan, want: Want
 ) -> SocketRecord:
     identity, mini = sections
+    timers = minisock_timers(kernel.clock(), mini)
     fields = _common(kernel, handle, identity, torn, plan)
     if handle.kind.name == "tcp-timewait":
         substate = mini["tw_substate"]
@@ -181,6 +205,8 @@ def _mini(
         "cgroup": _MINI,
         "owners": mini_owner(handle, mini),
         "minisock": mini,
-        "timers": minisock_timers(kernel.clock(), mini),
+        "timers": timers,
     }
+    if "gives_up" in want.parts:
+        fields["gives_up"] = mini_gives_up(kernel, mini, fields["state"], identity["skc_net"], timers[0])
     return quick(SocketRecord, fields)

@@ -124,7 +124,10 @@ def _cc(record: _Look) -> Any:
 def _timers(record: _Look) -> Any:
     if "timers" not in record._rest[3].parts:
         return None
-    return tcp_timers(record._kernel.clock(), _section(record, _TCP), _section(record, _TIMERS))
+    closed = record._identity[1] == uapi.FIN_WAIT2 and _full(record, "dead") == 1
+    return tcp_timers(
+        record._kernel.clock(), _section(record, _TCP), _section(record, _TIMERS), closed=closed
+    )
 
 
 def _owners(record: _Look) -> Any:

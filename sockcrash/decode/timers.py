@@ -19,15 +19,19 @@ __all__ = ("INPUTS", "minisock_timers", "tcp_timers")
 _STOPPED = Absent(Reason.NOT_APPLICABLE, "not running")
 # ICSK_TIME_RETRANS, _PROBE0, _LOSS_PROBE, _REO_TIMEOUT
 _XMIT = {1: "retransmit", 3: "persist", 5: "loss-probe", 6: "rack-reorder"}
-_OTHERS = ("delayed-ack", "keepalive", "pacing", "compressed-ack", "time-wait", "syn-ack")
+_OTHERS = ("delayed-ack", "keepalive", "fin-wait2", "pacing", "compressed-ack", "time-wait", "syn-ack")
 _IDLE = {name: Timer(name, False, _STOPPED) for name in (*_XMIT.values(), *_OTHERS)}
 _DELACK_TIMER = 2  # ICSK_ACK_TIMER
 # of the tcp section
 INPUTS = ("icsk_pending", "icsk_ack.pending")
 
 
-def tcp_timers(clock: Clock, tcp: Section, timers: Section) -> tuple[Timer, ...]:
-    """Every timer of a full TCP socket, those that don't run included."""
+def tcp_timers(clock: Clock, tcp: Section, timers: Section, *, closed: bool) -> tuple[Timer, ...]:
+    """Every timer of a full TCP socket, those that don't run included.
+
+    ``closed``: in FIN_WAIT2, and nobody has it open: then keepalive's timer counts the time that the peer has.
+    """
+    armed, expires = timers["keepalive_armed"], timers["keepalive_expires"]
     event = tcp["icsk_pending"]
     xmit = [
         _timer(clock, name, _equal(event, number), timers["xmit_expires"]) for number, name in _XMIT.items()
@@ -36,7 +40,8 @@ def tcp_timers(clock: Clock, tcp: Section, timers: Section) -> tuple[Timer, ...]
     return (
         *xmit,
         _timer(clock, "delayed-ack", delack, timers["delack_expires"]),
-        _timer(clock, "keepalive", timers["keepalive_armed"], timers["keepalive_expires"]),
+        _timer(clock, "keepalive", 0 if closed else armed, expires),
+        _timer(clock, "fin-wait2", armed if closed else 0, expires),
         _timer_ns(clock, "pacing", timers["pacing_state"], timers["pacing_expires"]),
         _timer_ns(clock, "compressed-ack", timers["compressed_ack_state"], timers["compressed_ack_expires"]),
     )

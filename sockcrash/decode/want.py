@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 __all__ = ("EVERYTHING", "NOTHING", "PARTS", "Want")
 
-PARTS = frozenset(("cc", "cgroup", "inode", "owners", "timers"))
+PARTS = frozenset(("cc", "cgroup", "gives_up", "inode", "owners", "queues", "timers"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +15,24 @@ class Want:
     """What a record shall hold; who, where and in which state it always does.
 
     ``members``: names of what the sections of a TCP socket shall have, None for everything. ``parts``: which of PARTS.
-    What is not asked for looks as if there were none. Sections of other kinds of socket are always whole.
+    What is not asked for looks as if there were none. Sections of other kinds of socket are always whole. ``segments``:
+    queues with their buffers one by one, and the first ``payload`` bytes of each.
     """
 
     members: frozenset[str] | None = frozenset()
     parts: frozenset[str] = frozenset()
+    segments: bool = False
+    payload: int = 0
 
     def __or__(self, other: Want) -> Want:
         everything = self.members is None or other.members is None
         members = None if everything else (self.members or frozenset()) | (other.members or frozenset())
-        return Want(members, self.parts | other.parts)
+        return Want(
+            members,
+            self.parts | other.parts,
+            self.segments or other.segments,
+            max(self.payload, other.payload),
+        )
 
 
 NOTHING = Want()

@@ -67,6 +67,8 @@ FULL = Group(
         row("sk_mark", _S),
         row("cgroup", _S, "sk_cgrp_data.cgroup", "sk_cgrp_data.val"),
         row("sk_flags", _S, "__sk_common.skc_flags"),
+        row("dead", _S, Place("__sk_common.skc_flags", bit="SOCK_DEAD")),
+        row("keepopen", _S, Place("__sk_common.skc_flags", bit="SOCK_KEEPOPEN")),
         row("sk_kern_sock", _S),
     ),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, Place
 
-__all__ = ("REQUEST", "TCP", "TCP_TIMERS", "TIMEWAIT")
+__all__ = ("LISTENER", "REQUEST", "TCP", "TCP_TIMERS", "TIMEWAIT")
 
 _T = "struct tcp_sock"
 _I = "struct inet_connection_sock"
@@ -181,6 +181,13 @@ TIMEWAIT = Group(
     ),
 )
 
+_OF_LISTENER = (
+    "icsk_syn_retries",
+    "icsk_rto_max",
+    "rskq_defer_accept",
+    "accept_queue.qlen",
+    "accept_queue.young",
+)
 _R = "struct tcp_request_sock"
 _RS = "struct request_sock"
 _RI = "struct inet_request_sock"
@@ -211,5 +218,14 @@ REQUEST = Group(
         row("snt_synack", _R),
         row("txhash", _R),
         row("ts_off", _R),
+    ),
+)
+
+# What a listener says of the requests in its SYN queue.
+LISTENER = Group(
+    "listener",
+    (
+        row("sk_max_ack_backlog", _I, "icsk_inet.sk.sk_max_ack_backlog"),
+        *(field for field in TCP.fields if field.name in _OF_LISTENER),
     ),
 )

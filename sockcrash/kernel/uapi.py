@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
-__all__ = ("CA_STATES", "FAMILIES", "PROTOCOLS", "TCP_STATES", "TYPES", "name_of")
+__all__ = (
+    "CA_STATES",
+    "FAMILIES",
+    "PROTOCOLS",
+    "TCP_FLAGS",
+    "TCP_MARKS",
+    "TCP_STATES",
+    "TYPES",
+    "bits_of",
+    "name_of",
+)
 
 # include/linux/socket.h
 FAMILIES = {
@@ -45,12 +55,17 @@ TCP_STATES = {
     1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE",
     8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING", 12: "NEW_SYN_RECV", 13: "BOUND_INACTIVE",
 }  # fmt: skip
-TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 6, 7, 10, 12
+FIN_WAIT2, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 5, 6, 7, 10, 12
 # net/netlink/af_netlink.c: sk_state of a connected socket; others have 0, or the CLOSE that they were born with.
 NETLINK_CONNECTED = 1
 
 # include/uapi/linux/tcp.h, enum tcp_ca_state
 CA_STATES = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}
+
+# The low byte of a TCP header's flags (RFC 9293 section 3.1)
+TCP_FLAGS = {1: "FIN", 2: "SYN", 4: "RST", 8: "PSH", 16: "ACK", 32: "URG", 64: "ECE", 128: "CWR"}
+# include/net/tcp.h, TCPCB_*: what a sender knows of a segment. TCPCB_REPAIRED goes with any retransmission.
+TCP_MARKS = {1: "sacked", 2: "retransmitted", 4: "lost", 0x80: "sent-before"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK, AF_XDP = 1, 2, 10, 16, 17, 40, 44
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_PACKET = 1, 2, 3, 10
@@ -61,3 +76,8 @@ IPPROTO_SMC, IPPROTO_MPTCP = 256, 262
 def name_of(names: dict[int, str], number: int) -> str:
     """The name of a number, or the number itself as text."""
     return names.get(number, str(number))
+
+
+def bits_of(names: dict[int, str], number: int) -> tuple[str, ...]:
+    """The names of the bits that are set; those without a name are left out."""
+    return tuple(name for bit, name in names.items() if number & bit)

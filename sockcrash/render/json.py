@@ -18,6 +18,8 @@ from sockcrash.model import (
     SocketRecord,
     Timer,
 )
+from sockcrash.render.json_queues import gives_up_object, queues_object
+from sockcrash.render.time_left import ACTIONS
 
 try:
     import orjson
@@ -109,6 +111,10 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         out["cc"] = _section("cc", record.cc, absent)
     if record.timers is not None:
         out["timers"] = [_timer(timer, absent) for timer in record.timers]
+    if record.gives_up is not None:
+        out["gives_up"] = gives_up_object(plain("gives_up", record.gives_up))
+    if record.queues is not None:
+        out["queues"] = queues_object(record.queues, absent)
     if isinstance(record.options, Absent):
         out["options"] = plain("options", record.options)
     elif record.options is not None:
@@ -153,7 +159,7 @@ def _never(name: str, never: dict[str, Absent]) -> tuple[dict[str, None], dict[s
 def only_options(record: SocketRecord) -> SocketRecord:
     """A record without sections but its options."""
     sections: dict[str, Any] = dict.fromkeys(SECTIONS, EMPTY)
-    return dataclasses.replace(record, **sections, cc=EMPTY, timers=None)
+    return dataclasses.replace(record, **sections, cc=EMPTY, timers=None, gives_up=None, queues=None)
 
 
 def _option(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
@@ -264,4 +270,9 @@ def _timer(timer: Timer, absent: dict[str, str]) -> dict[str, Any]:
     if isinstance(left, Absent):
         absent[f"timers.{timer.name}.expires_in_ms"] = str(left)
         left = None  # type: ignore[assignment]
-    return {"name": timer.name, "pending": timer.pending, "expires_in_ms": left}
+    return {
+        "name": timer.name,
+        "pending": timer.pending,
+        "expires_in_ms": left,
+        "does": ACTIONS[timer.name],
+    }

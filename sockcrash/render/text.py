@@ -6,11 +6,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent, Owner, Reason, Section, SocketRecord, Timer
+from sockcrash.model import Absent, Owner, Reason, Section, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.render.families import family_lines
 from sockcrash.render.options import options_sentences, options_text
+from sockcrash.render.picture import picture_lines
+from sockcrash.render.queues import queues_line, queues_table
 from sockcrash.render.story import story
+from sockcrash.render.time_left import gives_up_lines, timers_lines
 from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show
 
 if TYPE_CHECKING:
@@ -20,17 +23,14 @@ __all__ = ("fields_text", "head", "record_text")
 
 # Kinds whose sk_state never says anything.
 STATELESS = ("packet", "xdp", "other")
-_TIMER_NAMES = {
-    "retransmit": "retransmission (RTO)",
-    "persist": "zero-window probe",
-    "loss-probe": "tail loss probe",
-    "rack-reorder": "RACK reordering",
-}
 
 
 def record_text(record: SocketRecord, *, every: bool = False) -> str:
     """The default text of one record; ``every`` option is shown in a table, those that differ in a sentence."""
     lines = [head(record), *(f"  {label:<11}{text}" for label, text in _lines(record))]
+    lines += [f"  {line}".rstrip() for line in picture_lines(record)]
+    if any(queue.segments is not None for queue in record.queues or ()):
+        lines += [f"  {line}" for line in queues_table(record.queues or ())]
     if every and record.options is not None:
         lines += [f"  {line}".rstrip() for line in options_text(record, every=True)]
     elif record.options is not None:
@@ -75,7 +75,10 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
         yield from _minisock(record)
     yield from family_lines(record)
     if record.timers is not None:
-        yield "timers", _timers(record.timers)
+        yield from _labelled("timers", timers_lines(record))
+        yield from _labelled("gives up", gives_up_lines(record.gives_up))
+    if record.queues and (waiting := queues_line(record.queues)):
+        yield "queues", waiting
     if record.sock:
         yield "memory", _memory(record.sock)
 
@@ -256,19 +259,9 @@ def _minisock(record: SocketRecord) -> Iterator[tuple[str, str]]:
     )
 
 
-def _timers(timers: tuple[Timer, ...]) -> str:
-    running = [
-        f"{_TIMER_NAMES.get(timer.name, timer.name)} {_when(timer.expires_in_ms)}"
-        for timer in timers
-        if timer.pending
-    ]
-    return ", ".join(running) or "none is running"
-
-
-def _when(left: int | Absent) -> str:
-    if isinstance(left, Absent):
-        return show(left)
-    return f"in {milliseconds(left)}" if left >= 0 else f"overdue by {milliseconds(-left)}"
+def _labelled(label: str, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """Lines of which the first has a label."""
+    return zip(itertools.chain((label,), itertools.repeat("")), lines, strict=False)
 
 
 def _memory(sock: Section) -> str:

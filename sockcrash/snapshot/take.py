@@ -17,6 +17,7 @@ import drgn
 
 from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
+from sockcrash.decode.want import EVERYTHING
 from sockcrash.errors import TargetError
 from sockcrash.kernel import netns
 from sockcrash.kernel.carried import Borrowed, attach_carried, carry_types
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ("split_types", "take", "taken_meta")
 
 _MAX_SOCKET = 1 << 16
+# The buffers of queues one by one too, but never what is in them.
+_EVERYTHING = replace(EVERYTHING, segments=True)
 # What VMCOREINFO says of the build, whatever the boot: a file of types is the same for all boots of a kernel.
 _OF_THE_BUILD = (b"OSRELEASE=", b"BUILD-ID=", b"PAGESIZE=")
 
@@ -64,7 +67,7 @@ def take(
     secret: list[tuple[int, int]] = []
     for handle, _ in pairs:
         _record_whole(kernel, handle)
-        torn = decode(kernel, handle, options=options).torn
+        torn = decode(kernel, handle, options=options, want=_EVERYTHING).torn
         kernel.index[handle.address] = replace(kernel.index[handle.address], torn=torn)
         secret += _secrets(kernel, handle)
     kernel.tick()

@@ -134,9 +134,11 @@ def test_windows_queues_and_timers_are_shown() -> None:
 
     assert "in flight 3000 bytes in 3 segments (SACKed 0, lost 1, retransmitted 0), unsent 50 bytes" in text
     assert "RTO 1.6 s" in line(text, "time")
+    assert line(text, "timers").split(maxsplit=1)[1] == (
+        "overdue by 5 ms: the delayed acknowledgement: acknowledges what came"
+    )
     assert (
-        line(text, "timers").split(maxsplit=1)[1]
-        == "retransmission (RTO) in 1.6 s, delayed-ack overdue by 5 ms"
+        "in 1.6 s: the retransmission time-out (RTO): sends the oldest unacknowledged segment again" in text
     )
     assert "keepalive" not in text
 
@@ -181,7 +183,7 @@ def test_a_listener_shows_its_queues() -> None:
 
 def test_mini_sockets() -> None:
     assert "tw_snd_nxt 7" in record_text(timewait_record())
-    assert "time-wait in 56.0 s" in record_text(timewait_record())
+    assert "in 56.0 s: the object is freed" in record_text(timewait_record())
     text = record_text(request_record())
     assert "the handshake queue of listener 0xffff888012345678" in text
     assert "SYN-ACK sent again 1 time, timed out 2 times, MSS 1460" in text

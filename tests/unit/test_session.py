@@ -9,7 +9,8 @@ import pytest
 
 from records import tcp_record
 from sockcrash.cli.session import Session
-from sockcrash.model import Absent, Queue, Reason, Timer
+from sockcrash.model import Absent, Reason, Timer
+from sockcrash.model.waiting import Queue
 
 LOST = Absent(Reason.UNREADABLE, "0x1ff2d960")
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 import enum
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from sockcrash.model.waiting import GivesUp, Queue
 
 __all__ = (
     "EMPTY",
@@ -17,7 +20,6 @@ __all__ = (
     "Names",
     "OptionValue",
     "Owner",
-    "Queue",
     "Reason",
     "Section",
     "SocketRecord",
@@ -213,15 +215,6 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """A queue of a socket: payload bytes and buffers, where the kernel counts them."""
-
-    name: str
-    bytes: int | Absent
-    skbs: int | Absent
-
-
-@dataclass(frozen=True, slots=True)
 class OptionValue:
     """One socket option. ``raw`` is what getsockopt(2) would copy out, or why that is not shown.
 
@@ -313,6 +306,7 @@ class SocketRecord:
     vsock: Section = EMPTY
     xdp: Section = EMPTY
     timers: tuple[Timer, ...] | None = None
+    gives_up: GivesUp | Absent | None = None
     queues: tuple[Queue, ...] | None = None
 
     @property

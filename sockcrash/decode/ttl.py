@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""When the kernel will give a TCP connection up if nothing changes, and which sysctl or option decides that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sockcrash.decode.ladder import (
+    Keepalive,
+    Limit,
+    Probing,
+    Retransmitting,
+    keepalive,
+    probing,
+    retransmitting,
+    wheel,
+)
+from sockcrash.kernel.options import settings
+from sockcrash.model import Absent, Reason, Section
+from sockcrash.model.waiting import GivesUp, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sockcrash.kernel.clock import Clock
+    from sockcrash.model import Timer
+
+__all__ = ("Facts", "connection_gives_up")
+
+# include/net/tcp.h, in seconds: TCP_RTO_MAX, TCP_TIMEWAIT_LEN; TCP_RTO_MIN and TCP_TIMEOUT_INIT in ms
+_RTO_MAX, _TIMEWAIT, _RTO_MIN_MS, _TIMEOUT_INIT_MS = 120, 60, 200, 1000
+_ORPHAN_RETRIES = 8  # where the sysctl is 0 and the peer was heard of (tcp_orphan_retries)
+_INITIAL_SSTHRESH = 0x7FFFFFFF
+_THIN = 4  # tcp_stream_is_thin
+_OPENING = ("SYN_SENT", "SYN_RECV")
+_NO_TIMER = Absent(Reason.NOT_APPLICABLE, "no timer runs that could end it")
+_NEVER_IDLE = Absent(
+    Reason.NOT_APPLICABLE, "idle without SO_KEEPALIVE: stays until a process or the peer ends it"
+)
+_LISTENER = Absent(Reason.NOT_APPLICABLE, "a listener ends with those who hold it")
+_ANSWERS = "unless the peer acknowledges"
+_TIMED_OUT = "ETIMEDOUT"
+Case = TypeVar("Case", Retransmitting, Probing, Keepalive)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one full TCP socket: its state, sections, timers by name, and the sysctls of its namespace."""
+
+    state: str
+    dead: bool
+    keepopen: bool
+    error: int
+    tcp: Section
+    timers: Mapping[str, Timer]
+    sysctl: Mapping[str, Any]
+    clock: Clock
+
+    def jiffies(self, ms: int) -> int:
+        """Milliseconds as jiffies, upwards (msecs_to_jiffies)."""
+        return -(-ms * self.clock.hz // 1000)
+
+    def left(self, name: str) -> int | None:
+        """Jiffies until a timer fires, None when it does not run."""
+        timer = self.timers[name]
+        return (
+            None
+            if not timer.pending or isinstance(timer.expires_in_ms, Absent)
+            else self.jiffies(timer.expires_in_ms)
+        )
+
+    def setting(self, setting: settings.Setting, otherwise: int = 0) -> Limit:
+        """A sysctl; ``otherwise`` where this kernel has none."""
+        value = self.sysctl[setting.name]
+        return Limit(setting.name, otherwise if isinstance(value, Absent) else value)
+
+    def option_or(self, own: int, option: str, setting: settings.Setting) -> Limit:
+        """A member of which 0 stands for the sysctl."""
+        return Limit(option, own) if own else self.setting(setting)
+
+    @property
+    def rto_max(self) -> int:
+        """The largest RTO in jiffies: a member since v6.15, a constant before."""
+        own = self.tcp["icsk_rto_max"]
+        return _RTO_MAX * self.clock.hz if isinstance(own, Absent) else own
+
+
+# What is needed of the tcp section: without it nothing can be said.
+_NEEDED = (
+    *(
+        "icsk_rto",
+        "icsk_retransmits",
+        "icsk_probes_out",
+        "icsk_backoff",
+        "icsk_user_timeout",
+        "icsk_syn_retries",
+    ),
+    *(
+        "retrans_stamp",
+        "packets_out",
+        "snd_wnd",
+        "notsent_bytes",
+        "linger2",
+        "keepalive_time",
+        "keepalive_intvl",
+    ),
+    *("keepalive_probes", "rcv_tstamp", "icsk_ack.lrcvtime"),
+)
+NEEDED_SETTINGS = (
+    settings.TCP_RETRIES2,
+    settings.TCP_ORPHAN_RETRIES,
+    settings.TCP_SYN_RETRIES,
+    settings.TCP_KEEPALIVE_TIME,
+    settings.TCP_KEEPALIVE_INTVL,
+    settings.TCP_KEEPALIVE_PROBES,
+    settings.TCP_FIN_TIMEOUT,
+)
+
+
+def connection_gives_up(facts: Facts) -> GivesUp | Absent:
+    """When the kernel ends a full socket by itself, as things stand; absent when it never does."""
+    if facts.state == "LISTEN":
+        return _LISTENER
+    missing = [facts.tcp[name] for name in _NEEDED] + [facts.sysctl[one.name] for one in NEEDED_SETTINGS]
+    lost = next((value for value in missing if isinstance(value, Absent)), facts.clock.lost)
+    if lost is not None:
+        return lost
+    for name in ("retransmit", "loss-probe", "rack-reorder"):
+        if facts.left(name) is not None:
+            return _retransmission(facts, name)
+    if facts.left("persist") is not None:
+        return _window(facts)
+    if facts.left("fin-wait2") is not None:
+        return _fin_wait2(facts)
+    if facts.left("keepalive") is not None and facts.keepopen and facts.state != "SYN_SENT":
+        if not facts.tcp["packets_out"] and not facts.tcp["notsent_bytes"]:
+            return _keepalive(facts)
+        return _NO_TIMER
+    return _NEVER_IDLE if facts.state == "ESTABLISHED" and not facts.keepopen else _NO_TIMER
+
+
+def _made(
+    run: Callable[[Case], tuple[int, Limit, tuple[Step, ...]]], case: Case, because: str, unless: str
+) -> GivesUp:
+    """The run of a case with all timers in time, and with all as late as they may be."""
+    at, limit, steps = run(case)
+    latest = run(replace(case, late=True))[0]
+    ms = 1000 / case.hz
+    return GivesUp(
+        because, int(at * ms), int(max(at, latest) * ms), limit.name, limit.value, unless, _TIMED_OUT, steps
+    )
+
+
+def _retransmission(facts: Facts, timer: str) -> GivesUp:
+    tcp, hz = facts.tcp, facts.clock.hz
+    opening = facts.state in _OPENING
+    first = {
+        "loss-probe": "sends a tail loss probe",
+        "rack-reorder": "marks what was reordered too long as lost",
+    }
+    shut = not tcp["snd_wnd"] and not facts.dead and not opening
+    linear = facts.setting(settings.TCP_SYN_LINEAR_TIMEOUTS).value if facts.state == "SYN_SENT" else 0
+    own = tcp["icsk_syn_retries"]
+    case = Retransmitting(
+        hz,
+        facts.left(timer) or 0,
+        tcp["icsk_rto"],
+        facts.rto_max,
+        facts.jiffies(_TIMEOUT_INIT_MS if opening else _RTO_MIN_MS),
+        tcp["icsk_retransmits"],
+        _since_first(facts),
+        lambda rto: _boundary(facts, rto),
+        what="sends the SYN again" if opening else "sends the oldest segment again",
+        first=first.get(timer, ""),
+        user_timeout=tcp["icsk_user_timeout"],
+        tries_limit=_counted(facts, own, linear) if opening else None,
+        linear=linear,
+        linear_so_far=tcp["icsk_retransmits"],
+        thin=_is_thin(facts),
+        quiet=_age(facts, tcp["rcv_tstamp"]) if shut else None,
+    )
+    because = "orphan" if facts.dead and not opening else "connect" if opening else "retransmission"
+    return _made(retransmitting, case, because, _ANSWERS)
+
+
+def _counted(facts: Facts, own: int, linear: int) -> Limit:
+    limit = facts.option_or(own, "TCP_SYNCNT", settings.TCP_SYN_RETRIES)
+    return Limit(limit.name, limit.value + linear)
+
+
+def _since_first(facts: Facts) -> int | None:
+    """Milliseconds since retrans_stamp, which is in ms, or in µs with tcp_usec_ts."""
+    stamp = facts.tcp["retrans_stamp"]
+    if not stamp:
+        return None
+    unit = 1000 if facts.tcp["tcp_usec_ts"] == 1 else 1_000_000
+    now = facts.clock.mono_ns // unit
+    passed: int = (now - stamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+    return passed // 1000 if unit == 1000 else passed
+
+
+def _boundary(facts: Facts, rto: int) -> Limit:
+    """How many retransmissions the time that is waited stands for."""
+    if facts.state in _OPENING:
+        return facts.option_or(facts.tcp["icsk_syn_retries"], "TCP_SYNCNT", settings.TCP_SYN_RETRIES)
+    if facts.dead:
+        return _orphan_limit(facts, rto < facts.rto_max)
+    return facts.setting(settings.TCP_RETRIES2)
+
+
+def _orphan_limit(facts: Facts, alive: bool) -> Limit:
+    limit = facts.setting(settings.TCP_ORPHAN_RETRIES)
+    retries = 0 if facts.error and not alive else limit.value
+    return Limit(limit.name, retries or (_ORPHAN_RETRIES if alive else 0))
+
+
+def _is_thin(facts: Facts) -> bool:
+    """Whether time-outs don't double the RTO: few segments in flight, and TCP_THIN_LINEAR_TIMEOUTS or the sysctl."""
+    tcp = facts.tcp
+    wanted = tcp["thin_lto"] == 1 or facts.setting(settings.TCP_THIN_LINEAR_TIMEOUTS).value
+    started = isinstance(tcp["snd_ssthresh"], int) and tcp["snd_ssthresh"] < _INITIAL_SSTHRESH
+    return bool(wanted) and facts.state == "ESTABLISHED" and started and tcp["packets_out"] < _THIN
+
+
+def _age(facts: Facts, stamp: int) -> int:
+    """Jiffies since a ``tcp_jiffies32`` stamp."""
+    return max(0, (facts.clock.jiffies - stamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000)
+
+
+def _window(facts: Facts) -> GivesUp:
+    tcp = facts.tcp
+    stamp = tcp["icsk_probes_tstamp"]
+    case = Probing(
+        facts.clock.hz,
+        facts.left("persist") or 0,
+        tcp["icsk_rto"],
+        facts.rto_max,
+        facts.jiffies(_RTO_MIN_MS),
+        tcp["icsk_probes_out"],
+        tcp["icsk_backoff"],
+        _age(facts, stamp) if isinstance(stamp, int) and stamp else None,
+        facts.setting(settings.TCP_RETRIES2).value,
+        lambda alive: _orphan_limit(facts, alive) if facts.dead else facts.setting(settings.TCP_RETRIES2),
+        orphan=facts.dead,
+        user_timeout=tcp["icsk_user_timeout"],
+    )
+    made = _made(probing, case, "orphan" if facts.dead else "zero-window", "unless the peer opens its window")
+    if made.decided_by == "TCP_USER_TIMEOUT" or facts.dead:
+        return made
+    return replace(made, unless="unless the peer answers a probe: as long as it does, the kernel goes on")
+
+
+def _keepalive(facts: Facts) -> GivesUp:
+    tcp = facts.tcp
+    case = Keepalive(
+        facts.clock.hz,
+        facts.left("keepalive") or 0,
+        min(_age(facts, tcp["icsk_ack.lrcvtime"]), _age(facts, tcp["rcv_tstamp"])),
+        facts.option_or(tcp["keepalive_time"], "TCP_KEEPIDLE", settings.TCP_KEEPALIVE_TIME).value,
+        facts.option_or(tcp["keepalive_intvl"], "TCP_KEEPINTVL", settings.TCP_KEEPALIVE_INTVL).value,
+        tcp["icsk_probes_out"],
+        facts.option_or(tcp["keepalive_probes"], "TCP_KEEPCNT", settings.TCP_KEEPALIVE_PROBES),
+        user_timeout=tcp["icsk_user_timeout"],
+    )
+    return _made(keepalive, case, "keepalive", "unless the peer answers")
+
+
+def _fin_wait2(facts: Facts) -> GivesUp:
+    """A closed socket waits for the peer's FIN, what exceeds TIME_WAIT's length by itself (tcp_fin_time)."""
+    tcp, hz = facts.tcp, facts.clock.hz
+    limit = facts.option_or(tcp["linger2"], "TCP_LINGER2", settings.TCP_FIN_TIMEOUT)
+    rto = tcp["icsk_rto"]
+    left = facts.left("fin-wait2") or 0
+    more = max(limit.value, (rto << 2) - (rto >> 1)) - _TIMEWAIT * hz if tcp["linger2"] >= 0 else 0
+    at = max(0, left) + max(0, more)
+    latest = at + wheel(left) + wheel(max(0, more))
+    then = "gone, after a time as a mini socket" if more > 0 else "a reset is sent"
+    ms = 1000 / hz
+    return GivesUp(
+        "fin-wait2",
+        int(at * ms),
+        int(latest * ms),
+        limit.name,
+        limit.value // hz,
+        "unless the peer closes too",
+        then,
+    )

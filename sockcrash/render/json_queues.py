@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Queues, and when the kernel gives up, as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sockcrash.model import Absent
+
+if TYPE_CHECKING:
+    from sockcrash.model.waiting import GivesUp, Queue, Segment
+
+__all__ = ("gives_up_object", "queues_object")
+
+
+def gives_up_object(end: GivesUp | None) -> dict[str, Any] | None:
+    """When the kernel gives up."""
+    if end is None:
+        return None
+    return {
+        "because": end.because,
+        "in_ms": end.in_ms,
+        "latest_ms": end.latest_ms,
+        "decided_by": end.decided_by,
+        "limit": end.limit,
+        "unless": end.unless,
+        "then": end.then,
+        "steps": [{"in_ms": step.in_ms, "does": step.does} for step in end.steps],
+    }
+
+
+def queues_object(queues: tuple[Queue, ...], absent: dict[str, str]) -> dict[str, Any]:
+    """All queues by their names; what a queue has none of is left out, as are buffers that nobody asked for."""
+    return {_key(queue.name): _queue(queue, f"queues.{_key(queue.name)}", absent) for queue in queues}
+
+
+def _key(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _queue(queue: Queue, where: str, absent: dict[str, str]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name in ("skbs", "bytes", "truesize", "limit", "fds"):
+        value = getattr(queue, name)
+        if value is not None:
+            out[name] = _plain(value, f"{where}.{name}", absent)
+    if queue.base is not None:
+        out["base"] = {"name": queue.base[0], "value": queue.base[1]}
+    if queue.runs is not None:
+        out["runs"] = [{"from": run.start, "to": run.end, "fate": run.fate} for run in queue.runs]
+    if queue.segments is not None:
+        out["segments"] = [
+            _segment(segment, f"{where}.segments.{number}", absent)
+            for number, segment in enumerate(queue.segments)
+        ]
+    return out
+
+
+def _plain(value: Any, where: str, absent: dict[str, str]) -> Any:
+    if isinstance(value, Absent):
+        absent[where] = str(value)
+        return None
+    return value
+
+
+def _segment(segment: Segment, where: str, absent: dict[str, str]) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "address": f"{segment.address:#x}",
+        "bytes": segment.length,
+        "truesize": segment.truesize,
+    }
+    if segment.start is not None:
+        out |= {"from": segment.start, "to": segment.end}
+    for name in ("segments", "age_ms", "fds"):
+        value = getattr(segment, name)
+        if value is not None:
+            out[name] = _plain(value, f"{where}.{name}", absent)
+    for name in ("flags", "marks"):
+        names = getattr(segment, name)
+        if names is not None:
+            out[name] = list(names)
+    if segment.error is not None:
+        out["error"] = {"errno": segment.error[0], "origin": segment.error[1]}
+    if segment.payload is not None:
+        data = _plain(segment.payload, f"{where}.payload", absent)
+        out["payload"] = None if data is None else data.hex()
+    return out
