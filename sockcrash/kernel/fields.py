@@ -68,6 +68,7 @@ FULL = Group(
         row("cgroup", _S, "sk_cgrp_data.cgroup", "sk_cgrp_data.val"),
         row("sk_flags", _S, "__sk_common.skc_flags"),
         row("sk_kern_sock", _S),
+        row("sk_user_data", _S),
     ),
 )
 
