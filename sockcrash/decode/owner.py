@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import drgn
 
+from sockcrash.decode.holders import Beyond
 from sockcrash.kernel.fields import SOCKET
-from sockcrash.kernel.files import Task, descriptors, open_sockets, references, tasks
+from sockcrash.kernel.files import Task, descriptors, open_files, references, tasks
 from sockcrash.kernel.mptcp import owner_of_subflow
+from sockcrash.kernel.users import kernel_user
 from sockcrash.model import Absent, Owner, Section, quick
 
 if TYPE_CHECKING:
@@ -25,38 +27,44 @@ class Owners:
     """Finds the holders of sockets: one scan of all tasks for many sockets, an early end for a few.
 
     ``many`` makes the index at once; otherwise each socket is searched for until as many descriptors are found as
-    its struct file has references.
+    its struct file has references. What holds sockets without a descriptor is looked for when one lacks it.
     """
 
     def __init__(self, kernel: Kernel, complain: Callable[[str], None], *, many: bool) -> None:
         self._kernel = kernel
         self._complain = complain
-        self._index = open_sockets(kernel, complain) if many and kernel.index is None else None
+        self._index = open_files(kernel, complain).sockets if many and kernel.index is None else None
+        self._beyond = Beyond(kernel, complain)
 
     def of(self, handle: Handle, full: Section, part_of: int = 0) -> tuple[Owner, ...] | Absent:
         """The owners of a full socket; ``part_of`` is the MPTCP socket that it carries data for, or 0."""
         if self._kernel.index is not None:
             return self._kernel.index[handle.address].owners
-        owners = self._holders(full)
-        if not part_of or isinstance(owners, Absent):
-            return owners
-        return (Owner("mptcp-subflow", socket=part_of), *owners)
-
-    def _holders(self, full: Section) -> tuple[Owner, ...] | Absent:
         socket = full["sk_socket"]
         if isinstance(socket, Absent):
             return socket
-        if not socket:
-            return _without_socket(self._kernel, full)
-        if self._index is not None:
-            return tuple([_owner(task, fd) for task, fd in self._index.get(socket, ())])
+        subflow = (Owner("mptcp-subflow", socket=part_of),) if part_of else ()
         try:
-            return tuple(self._search(socket))
+            if not socket:
+                return (*subflow, *self._without_socket(handle.address, full))
+            return (*subflow, *self._holders(handle, full, socket, kernel_too=not part_of))
         except drgn.FaultError as error:
             return self._kernel.unreadable(error)
 
+    def _holders(self, handle: Handle, full: Section, socket: int, *, kernel_too: bool) -> list[Owner]:
+        if self._index is not None:
+            found = [_owner(task, fd) for task, fd in self._index.get(socket, ())]
+            found += self._beyond.of_socket(socket)
+        else:
+            found = self._search(socket)
+        if full["sk_user_data"]:
+            found += self._beyond.maps(handle.address, full["sk_user_data"])
+        if not found and kernel_too:
+            found += self._kernel_user(handle, socket)
+        return found
+
     def _search(self, socket: int) -> list[Owner]:
-        """The descriptors of one socket."""
+        """The holders of one socket's file."""
         (row,) = self._kernel.reader(SOCKET).sections(socket)
         file = row["file"]
         if not file:
@@ -67,8 +75,8 @@ class Owners:
             if holder == file:
                 found.append(owner)
                 if len(found) >= wanted:
-                    break
-        return found
+                    return found
+        return [*found, *self._beyond.of_socket(socket)]
 
     def _descriptors(self) -> Iterator[tuple[int, Owner]]:
         for task in tasks(self._kernel, self._complain):
@@ -80,15 +88,34 @@ class Owners:
             for fd, file in entries:
                 yield file, _owner(task, fd)
 
+    def _kernel_user(self, handle: Handle, socket: int) -> list[Owner]:
+        """The kernel, if no process ever had the socket, or if a known part of the kernel took it over."""
+        (row,) = self._kernel.reader(SOCKET).sections(socket)
+        user = kernel_user(self._kernel, handle.address, handle.kind.name)
+        if row["file"] and user.name is None:
+            return []
+        return [
+            Owner(
+                "kernel",
+                user=user.name,
+                callback=user.callback,
+                module=user.module,
+                program=user.program,
+                remote=user.remote,
+            )
+        ]
+
+    def _without_socket(self, sk: int, full: Section) -> tuple[Owner, ...]:
+        """No struct socket: closed by its process and finished by the kernel (SOCK_DEAD), or not accepted yet."""
+        dead = int(self._kernel.prog.constant("SOCK_DEAD"))
+        if full["sk_flags"] >> dead & 1:
+            return (Owner("orphan"),)
+        listener = self._beyond.listener_of(sk)
+        return () if listener is None else (Owner("accept-queue", listener=listener),)
+
 
 def _owner(task: Task, fd: int) -> Owner:
     return quick(Owner, {"kind": "fd", "pid": task.pid, "comm": task.comm, "fd": fd})
-
-
-def _without_socket(kernel: Kernel, full: Section) -> tuple[Owner, ...]:
-    """No struct socket: closed by its process and finished by the kernel (SOCK_DEAD), or not accepted yet."""
-    dead = int(kernel.prog.constant("SOCK_DEAD"))
-    return (Owner("orphan"),) if full["sk_flags"] >> dead & 1 else ()
 
 
 def part_of(kernel: Kernel, handle: Handle, own: Section) -> int:

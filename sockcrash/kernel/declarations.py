@@ -63,7 +63,12 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "struct request_sock_ops": ("tcp6_request_sock_ops", "tcp_request_sock_ops"),
     "struct timewait_sock_ops": ("tcp6_timewait_sock_ops", "tcp_timewait_sock_ops"),
     "struct tcp_congestion_ops": ("cubictcp", "tcp_reno"),
-    "const struct file_operations": ("ns_file_operations", "socket_file_ops"),
+    "const struct file_operations": (
+        "bpf_map_fops",
+        "io_uring_fops",
+        "ns_file_operations",
+        "socket_file_ops",
+    ),
     "struct vfsmount *": ("sock_mnt",),
     "struct ip6_ra_chain *": ("ip6_ra_chain",),
     # sockets: limits and counters

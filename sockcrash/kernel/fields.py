@@ -70,6 +70,7 @@ FULL = Group(
         row("dead", _S, Place("__sk_common.skc_flags", bit="SOCK_DEAD")),
         row("keepopen", _S, Place("__sk_common.skc_flags", bit="SOCK_KEEPOPEN")),
         row("sk_kern_sock", _S),
+        row("sk_user_data", _S),
     ),
 )
 

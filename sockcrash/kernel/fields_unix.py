@@ -33,4 +33,4 @@ _B = "struct sk_buff"
 UNIX_SKB = Group("unix_skb", (row("next", _B), row("len", _B), row("sk", _B), row("cb", _B)))
 
 # What a UNIX socket keeps in sk_buff.cb; bound as "offset of".
-UNIX_CB = Group("unix_cb", (row("consumed", "struct unix_skb_parms"),))
+UNIX_CB = Group("unix_cb", (row("consumed", "struct unix_skb_parms"), row("fp", "struct unix_skb_parms")))

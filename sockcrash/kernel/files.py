@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Descriptor",
+    "OpenFiles",
     "Task",
     "descriptors",
     "find_task",
-    "open_sockets",
+    "open_files",
     "references",
     "socket_of_file",
+    "sockets_of_files",
     "socks_of",
     "tasks",
 )
@@ -187,28 +189,38 @@ def descriptors(kernel: Kernel, files: int) -> list[tuple[int, int]]:
 def socket_of_file(kernel: Kernel, file: int) -> int | None:
     """The ``struct socket *`` of a ``struct file *``, None if it is no socket (f_op is not socket_file_ops)."""
     (section,) = kernel.reader(FILE).sections(file)
-    return section["private_data"] if section["f_op"] == _operations(kernel) else None
+    return section["private_data"] if section["f_op"] == _operations(kernel, "socket_file_ops") else None
 
 
 # A descriptor: its task, and its number.
 Descriptor = tuple[Task, int]
+Held = dict[int, list[Descriptor]]
 
 
-def open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Descriptor]]:
-    """Every ``struct socket *`` that a descriptor leads to, and the descriptors, in the order of tasks and numbers.
+@dataclass(frozen=True, slots=True)
+class OpenFiles:
+    """What descriptors lead to, and the descriptors, in the order of tasks and numbers.
 
-    Of a dump the answer is remembered.
+    ``sockets``: by ``struct socket *``; ``rings``: by ``struct io_ring_ctx *``; ``maps``: by ``struct bpf_map *``.
     """
-    found: dict[int, list[Descriptor]] | None = kernel.cache.get("open_sockets")
+
+    sockets: Held
+    rings: Held
+    maps: Held
+
+
+def open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
+    """All tasks looked through once. Of a dump the answer is remembered."""
+    found: OpenFiles | None = kernel.cache.get("open_files")
     if found is None:
-        found = _open_sockets(kernel, complain)
+        found = _open_files(kernel, complain)
         if not kernel.live:
-            kernel.cache["open_sockets"] = found
+            kernel.cache["open_files"] = found
     return found
 
 
-def _open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, list[Descriptor]]:
-    holders: dict[int, list[Descriptor]] = {}
+def _open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
+    holders: Held = {}
     for task in tasks(kernel, complain):
         try:
             entries = descriptors(kernel, task.files)
@@ -220,32 +232,48 @@ def _open_sockets(kernel: Kernel, complain: Callable[[str], None]) -> dict[int, 
                 holders[file].append((task, fd))
             else:
                 holders[file] = [(task, fd)]
-    sockets = _sockets_of_files(kernel, holders, complain)
-    found: dict[int, list[Descriptor]] = {}
-    for file, held in holders.items():
-        socket = sockets.get(file)
-        if socket:
-            found.setdefault(socket, held)
-            if found[socket] is not held:
-                found[socket] = [*found[socket], *held]
+    found = OpenFiles({}, {}, {})
+    by_operations = {
+        address: kind
+        for name, kind in (
+            ("socket_file_ops", found.sockets),
+            ("io_uring_fops", found.rings),
+            ("bpf_map_fops", found.maps),
+        )
+        if (address := _operations(kernel, name))
+    }
+    for file, operations, data in _files_read(kernel, holders, complain):
+        kind = by_operations.get(operations)
+        if kind is not None:
+            held = holders[file]
+            kind[data] = [*kind[data], *held] if data in kind else held
     return found
 
 
-def _sockets_of_files(
-    kernel: Kernel, holders: Mapping[int, list[Descriptor]], complain: Callable[[str], None]
-) -> dict[int, int]:
-    """The ``struct socket *`` of each ``struct file *`` that has one."""
-    reader, clock, operations = kernel.reader(FILE), kernel.clock(), _operations(kernel)
+def _files_read(
+    kernel: Kernel, holders: Held, complain: Callable[[str], None]
+) -> Iterator[tuple[int, int, int]]:
+    """Each ``struct file *`` with its operations and private data."""
+    reader, clock = kernel.reader(FILE), kernel.clock()
     decode, data, ops = reader.decode, reader.indexes[0]["private_data"], reader.indexes[0]["f_op"]
-    found: dict[int, int] = {}
     for file, content in read_many(kernel, holders, reader.size):
         if content is None:
             task, fd = holders[file][0]
             complain(f"descriptor {fd} of {task.comm} ({task.pid}) is unreadable: file {file:#x}")
             continue
         (values,) = decode(content, clock, file)
-        if values[ops] == operations:
-            found[file] = values[data]
+        yield file, values[ops], values[data]
+
+
+def sockets_of_files(kernel: Kernel, files: Collection[int]) -> dict[int, int]:
+    """The ``struct socket *`` of each ``struct file *`` that is a socket's and can be read."""
+    reader = kernel.reader(FILE)
+    found: dict[int, int] = {}
+    for file, content in read_many(kernel, files, reader.size):
+        if content is not None:
+            (section,) = reader.sections(file, content)
+            if section["f_op"] == _operations(kernel, "socket_file_ops"):
+                found[file] = section["private_data"]
     return found
 
 
@@ -260,12 +288,15 @@ def socks_of(kernel: Kernel, sockets: Collection[int]) -> dict[int, int]:
     return found
 
 
-def _operations(kernel: Kernel) -> int:
-    """The address of socket_file_ops, which marks the files that are sockets."""
-    if "socket_file_ops" not in kernel.cache:
-        kernel.cache["socket_file_ops"] = kernel.prog["socket_file_ops"].address_
-    address: int = kernel.cache["socket_file_ops"]
-    return address
+def _operations(kernel: Kernel, name: str) -> int:
+    """The address of a ``struct file_operations``, which marks the files of one kind; 0 if this kernel has none."""
+    known: dict[str, int] = kernel.cache.setdefault("file_operations", {})
+    if name not in known:
+        try:
+            known[name] = int(kernel.prog[name].address_ or 0)
+        except LookupError:
+            known[name] = 0
+    return known[name]
 
 
 def references(kernel: Kernel, file: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sockcrash.kernel import (
+    control_sockets,
     fields,
     fields_datagram,
     fields_mptcp,
@@ -18,11 +19,18 @@ from sockcrash.kernel import (
     fields_unix,
     fields_vsock,
     files,
+    fixed_files,
+    in_flight,
     mptcp,
     namespaces,
+    percpu,
     rhashtable,
+    sockmap,
+    sunrpc,
     tables_other,
     tables_tcp,
+    users,
+    waiting,
 )
 from sockcrash.kernel.layout import Group
 
@@ -45,6 +53,7 @@ _ROOMS = (
         fields_vsock,
     ),
     *(tables_tcp, tables_other, namespaces, rhashtable, mptcp, files),
+    *(waiting, in_flight, fixed_files, sockmap, users, sunrpc, control_sockets, percpu),
 )
 GROUPS: dict[str, Group] = {
     value.name: value for module in _ROOMS for value in vars(module).values() if isinstance(value, Group)

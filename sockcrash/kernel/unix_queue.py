@@ -18,10 +18,14 @@ __all__ = ("Message", "messages")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A sk_buff: payload bytes that were not read yet, and the ``struct sock *`` it belongs to or 0."""
+    """A sk_buff: payload bytes that were not read yet, the ``struct sock *`` it belongs to or 0.
+
+    ``files``: the ``struct scm_fp_list *`` of what travels with it (SCM_RIGHTS), or 0.
+    """
 
     unread: int
     sk: int
+    files: int
 
 
 def messages(kernel: Kernel, address: int, complain: Complain) -> list[Message]:
@@ -29,11 +33,13 @@ def messages(kernel: Kernel, address: int, complain: Complain) -> list[Message]:
     head = address + kernel.offsets(UNIX_QUEUE)["sk_receive_queue"]
     reader = kernel.reader(UNIX_SKB)
     link = kernel.offsets(UNIX_SKB)["next"]
-    start = kernel.offsets(UNIX_CB)["consumed"]
+    private = kernel.offsets(UNIX_CB)
     consumed_at = struct.Struct(kernel.byte_order + "I").unpack_from
+    pointer_at = struct.Struct(kernel.byte_order + "Q").unpack_from
     found: list[Message] = []
     for skb in ring(kernel, head, link, complain):
         (section,) = reader.sections(skb)
-        (consumed,) = consumed_at(section["cb"], start)
-        found.append(Message(section["len"] - consumed, section["sk"]))
+        (consumed,) = consumed_at(section["cb"], private["consumed"])
+        (files,) = pointer_at(section["cb"], private["fp"])
+        found.append(Message(section["len"] - consumed, section["sk"], files))
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.chains import Complain, Found
-from sockcrash.kernel.files import Descriptor, open_sockets, socks_of
+from sockcrash.kernel.files import Descriptor, open_files, socks_of
 from sockcrash.kernel.mptcp import subflows
 from sockcrash.kernel.tables import table_sockets
 from sockcrash.locate.address import Handle, handle_at
@@ -94,7 +94,7 @@ def _subflows(kernel: Kernel, multipath: list[int], complain: Complain) -> Itera
 
 def _in_files(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, Descriptor]]:
     """The ``struct sock *`` of every open file that is a socket, and the first descriptor of it."""
-    sockets = open_sockets(kernel, complain)
+    sockets = open_files(kernel, complain).sockets
     socks = socks_of(kernel, sockets)
     for socket, held in sockets.items():
         sk = socks.get(socket)

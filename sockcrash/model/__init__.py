@@ -249,9 +249,13 @@ class OptionValue:
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a socket. ``kind`` is fd, accept-queue, orphan, timewait, request, ...
+    """Who holds a socket. ``kind`` is fd, accept-queue, scm-rights, io-uring, sockmap, kernel, orphan, ...
 
-    ``listener`` and ``socket`` are addresses: of a request's listener, and of what an mptcp-subflow is a part of.
+    ``listener`` and ``socket`` are addresses: of the listener of a request or of what waits to be accepted; of what
+    an mptcp-subflow is a part of, and in whose queue it is in flight (scm-rights), ``depth`` queues deep. ``pid``,
+    ``comm`` and ``fd`` are those of the socket's own descriptor, or of the io-uring or sockmap that holds it.
+    ``user`` is a part of the kernel, known by ``callback`` of ``module``; of RPC with its ``program`` and the
+    other side's address. ``map`` is the number of a BPF map.
     """
 
     kind: str
@@ -261,6 +265,12 @@ class Owner:
     listener: int | None = None
     socket: int | None = None
     user: str | None = None
+    depth: int | None = None
+    callback: str | None = None
+    module: str | None = None
+    program: str | None = None
+    remote: str | None = None
+    map: int | None = None
 
 
 _NO_QUEUES = Absent(Reason.NOT_APPLICABLE, "a socket of this kind has none")

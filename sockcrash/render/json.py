@@ -18,6 +18,7 @@ from sockcrash.model import (
     SocketRecord,
     Timer,
 )
+from sockcrash.render.holders import owner_object
 from sockcrash.render.json_queues import gives_up_object, queues_object
 from sockcrash.render.time_left import ACTIONS
 
@@ -37,7 +38,6 @@ __all__ = (
     "layout_object",
     "members_object",
     "only_options",
-    "owner_object",
     "record_object",
 )
 
@@ -252,17 +252,6 @@ def _owners(owners: tuple[Owner, ...] | None) -> list[dict[str, Any]] | None:
     if owners is None:
         return None
     return [owner_object(owner) for owner in owners]
-
-
-def owner_object(owner: Owner) -> dict[str, Any]:
-    """The JSON object of one owner."""
-    if owner.kind == "fd":
-        return {"kind": "fd", "pid": owner.pid, "comm": owner.comm, "fd": owner.fd}
-    if owner.kind == "request":
-        return {"kind": "request", "listener": _hex(owner.listener)}
-    if owner.kind == "mptcp-subflow":
-        return {"kind": "mptcp-subflow", "socket": _hex(owner.socket)}
-    return {"kind": owner.kind}
 
 
 def _timer(timer: Timer, absent: dict[str, str]) -> dict[str, Any]:

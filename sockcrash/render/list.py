@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from sockcrash.model import Absent, Endpoint, OptionValue, Owner
 from sockcrash.render.escape import printable
-from sockcrash.render.json import SCHEMA, owner_object
+from sockcrash.render.holders import holder_word, owner_object
+from sockcrash.render.json import SCHEMA
 from sockcrash.render.units import end
 
 __all__ = ("NARROW", "Column", "cell", "counts_object", "default_columns", "lines", "row_object", "texts")
@@ -102,12 +103,8 @@ def cell(value: Any) -> str:
 
 def _several(values: Sequence[Any]) -> str:
     if values and isinstance(values[0], Owner):
-        return " ".join(map(_holder, values))
+        return " ".join(map(holder_word, values))
     return ",".join(map(cell, values)) or _ABSENT
-
-
-def _holder(owner: Owner) -> str:
-    return f"{printable(owner.comm or '?')}({owner.pid}):{owner.fd}" if owner.kind == "fd" else owner.kind
 
 
 _SHOWN: dict[type, Callable[[Any], str]] = {

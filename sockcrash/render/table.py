@@ -10,6 +10,7 @@ from typing import Any
 
 from sockcrash.model import Absent, SocketRecord
 from sockcrash.render.escape import printable
+from sockcrash.render.holders import holder_word
 from sockcrash.render.units import end, show
 
 __all__ = ("RECORD_COLUMNS", "fields_row", "record_row", "rows")
@@ -35,7 +36,7 @@ def record_row(record: SocketRecord) -> tuple[Any, ...]:
 def _holders(record: SocketRecord) -> Any:
     if isinstance(record.owners, Absent):
         return record.owners
-    return " ".join(f"{o.comm}({o.pid}):{o.fd}" if o.kind == "fd" else o.kind for o in record.owners)
+    return " ".join(map(holder_word, record.owners))
 
 
 def fields_row(record: SocketRecord, values: Mapping[str, Any]) -> tuple[Any, ...]:

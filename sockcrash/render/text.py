@@ -6,9 +6,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent, Owner, Reason, Section, SocketRecord
+from sockcrash.model import Absent, Reason, Section, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.render.families import family_lines
+from sockcrash.render.holders import holders_text
 from sockcrash.render.options import options_sentences, options_text
 from sockcrash.render.picture import picture_lines
 from sockcrash.render.queues import queues_line, queues_table
@@ -67,7 +68,7 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
         yield "TORN", "the socket changed while it was read: values may not belong together"
     for sentence in story(record):
         yield "", sentence
-    yield "held by", _holders(record.owners)
+    yield "held by", holders_text(record.owners)
     yield "identity", _identity(record)
     if record.tcp:
         yield from _listener(record) if record.state == "LISTEN" else _stream(record)
@@ -81,26 +82,6 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
         yield "queues", waiting
     if record.sock:
         yield "memory", _memory(record.sock)
-
-
-def _holders(owners: tuple[Owner, ...] | Absent) -> str:
-    if isinstance(owners, Absent):
-        return show(owners)
-    return ", ".join(_holder(owner) for owner in owners) or "no descriptor"
-
-
-def _holder(owner: Owner) -> str:
-    if owner.kind == "fd":
-        return f"{printable(owner.comm or '?')} (pid {owner.pid}) fd {owner.fd}"
-    if owner.kind == "request":
-        listener = f"{owner.listener:#x}" if owner.listener else "unknown"
-        return f"the handshake queue of listener {listener}"
-    if owner.kind == "mptcp-subflow":
-        return f"MPTCP socket {owner.socket:#x}"
-    return {
-        "orphan": "nobody: closed by its process, the kernel finishes it",
-        "timewait": "the kernel (TIME_WAIT)",
-    }.get(owner.kind, owner.kind)
 
 
 def _identity(record: SocketRecord) -> str:

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -25,11 +26,12 @@ from sockcrash.cli.errors import run
 from sockcrash.target import Target, TargetOptions, open_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from drgn import Object, Program
 
 __all__ = (
+    "MODULES_OF_PROGRAMS",
     "SERIES",
     "Dump",
     "Ended",
@@ -44,6 +46,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 SERIES = tuple((os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 6.1 6.12 newest").split())
 # Modules whose debug files are given too: without BTF of modules (before v5.11) nothing else has their types.
 MODULES = {"5.10": ("vsock.ko",)}
+MODULES_OF_PROGRAMS = {"5.10": ("vsock.ko", "sunrpc.ko")}
 NOT_CARRIED = 77
 TIMEOUT = 120
 Record = dict[str, Any]
@@ -130,12 +133,18 @@ def sockcrash_process(*args: str, timeout: float = TIMEOUT) -> Ended:
 class Dump:
     """One dump, opened once, with what its kernel said of itself."""
 
-    def __init__(self, series: str, directory: Path, core: str = "vmcore") -> None:
+    def __init__(
+        self,
+        series: str,
+        directory: Path,
+        core: str = "vmcore",
+        modules: Mapping[str, tuple[str, ...]] = MappingProxyType(MODULES),
+    ) -> None:
         self.series = series
         self.directory = directory
         self.core = directory / core
         self.vmlinux = directory / "vmlinux"
-        symbols = (self.vmlinux, *(directory / "modules-debug" / name for name in MODULES.get(series, ())))
+        symbols = (self.vmlinux, *(directory / "modules-debug" / name for name in modules.get(series, ())))
         self.options = TargetOptions(core=str(self.core), symbols=tuple(map(str, symbols)))
         self.target_options = (
             "-c",

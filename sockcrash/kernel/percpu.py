@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What each CPU has of a percpu object, and the sums of counters that are kept so (linux/percpu-defs.h)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.kernel.fields import row
+from sockcrash.kernel.layout import Group
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("copies", "percpu_counter", "pointers_of", "sums")
+
+# lib/percpu_counter.c: what is in count, and what CPUs have not added to it yet.
+_COUNTER = Group(
+    "percpu_counter", (row("count", "struct percpu_counter"), row("counters", "struct percpu_counter"))
+)
+
+
+def _offsets(kernel: Kernel) -> list[int]:
+    """What is added to a percpu pointer for each possible CPU."""
+    if "percpu_offsets" not in kernel.cache:
+        from drgn.helpers.linux.cpumask import for_each_possible_cpu
+
+        table = kernel.prog["__per_cpu_offset"]
+        kernel.cache["percpu_offsets"] = [int(table[cpu]) for cpu in for_each_possible_cpu(kernel.prog)]
+    found: list[int] = kernel.cache["percpu_offsets"]
+    return found
+
+
+def copies(kernel: Kernel, pointer: int) -> list[int]:
+    """The address of each CPU's copy of what a percpu pointer means."""
+    mask = (1 << 64) - 1
+    return [pointer + offset & mask for offset in _offsets(kernel)]
+
+
+def pointers_of(kernel: Kernel, pointer: int) -> list[int]:
+    """The pointer that each CPU's copy begins with, unless it is NULL or unreadable."""
+    return [value for (value,) in _read(kernel, pointer, "Q", 1) if value]
+
+
+def sums(kernel: Kernel, pointer: int, code: str, count: int) -> list[int]:
+    """``count`` counters of a type that ``struct`` knows by its code, each summed over all CPUs that can be read.
+
+    Raises drgn.FaultError if none can.
+    """
+    rows = _read(kernel, pointer, code, count)
+    if not rows:
+        raise drgn.FaultError("no CPU's counters are readable", copies(kernel, pointer)[0])
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def _read(kernel: Kernel, pointer: int, code: str, count: int) -> list[tuple[int, ...]]:
+    layout = struct.Struct(f"{kernel.byte_order}{count}{code}")
+    found = []
+    for address in copies(kernel, pointer):
+        try:
+            found.append(layout.unpack(kernel.read(address, layout.size)))
+        except drgn.FaultError:
+            continue
+    return found
+
+
+def percpu_counter(kernel: Kernel, address: int) -> int:
+    """The sum of a ``struct percpu_counter``, never below 0 (percpu_counter_sum_positive). Raises drgn.FaultError."""
+    (section,) = kernel.reader(_COUNTER).sections(address)
+    return max(0, _signed64(section["count"]) + sums(kernel, section["counters"], "i", 1)[0])
+
+
+def _signed64(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which sockets wait in the queue of a listener for accept(2), of all families that listen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.kernel import uapi
+from sockcrash.kernel.chains import MAX_CHAIN, Complain, ring
+from sockcrash.kernel.fields import row
+from sockcrash.kernel.layout import Group
+from sockcrash.kernel.mptcp import owner_of_subflow
+from sockcrash.kernel.tables_other import array_sockets
+from sockcrash.kernel.tables_tcp import listeners
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel
+
+__all__ = ("waiting",)
+
+_STATE = Group("sk_state", (row("skc_state", "struct sock_common"),))
+# Children of a TCP listener: struct request_sock, linked by dl_next (net/core/request_sock.c).
+_TCP_QUEUE = Group(
+    "tcp_accept_queue",
+    (row("head", "struct inet_connection_sock", "icsk_accept_queue.rskq_accept_head"),),
+)
+_REQUEST = Group("accept_request", (row("sk", "struct request_sock"), row("dl_next", "struct request_sock")))
+# Children of a VSOCK listener: still in the handshake, or ready (net/vmw_vsock/af_vsock.c).
+_VSOCK_QUEUES = Group(
+    "vsock_accept_queues",
+    (row("accept_queue", "struct vsock_sock"), row("pending_links", "struct vsock_sock")),
+)
+
+
+def waiting(kernel: Kernel, complain: Complain) -> dict[int, int]:
+    """The listener of each TCP, MPTCP and VSOCK socket that was not accepted yet; of UNIX see ``unix_queue``."""
+    found: dict[int, int] = {}
+    for children in (_of_tcp, _of_vsock):
+        try:
+            found.update(children(kernel, complain))
+        except drgn.FaultError as error:
+            complain(f"accept queues can't be read any further: {error}")
+    return found
+
+
+def _of_tcp(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, int]]:
+    for listener in listeners(kernel, complain):
+        (queue,) = kernel.reader(_TCP_QUEUE).sections(listener)
+        multipath = owner_of_subflow(kernel, listener) if queue["head"] else 0
+        for child in _children(kernel, queue["head"], complain):
+            yield child, listener
+            if multipath:
+                yield owner_of_subflow(kernel, child), multipath
+
+
+def _children(kernel: Kernel, request: int, complain: Complain) -> Iterator[int]:
+    """The sockets of a chain of ``struct request_sock``, which point at each other's beginning."""
+    seen: set[int] = set()
+    while request:
+        if request in seen or len(seen) >= MAX_CHAIN:
+            complain(f"the accept queue through {request:#x} runs in a circle: cut there")
+            return
+        seen.add(request)
+        (section,) = kernel.reader(_REQUEST).sections(request)
+        yield section["sk"]
+        request = section["dl_next"]
+
+
+def _of_vsock(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, int]]:
+    for found in array_sockets(kernel, complain):
+        if found.kinds != ("vsock",):
+            continue
+        (head,) = kernel.reader(_STATE).sections(found.address)
+        if head["skc_state"] != uapi.LISTEN:
+            continue
+        for offset in kernel.offsets(_VSOCK_QUEUES).values():
+            for child in ring(kernel, found.address + offset, offset, complain):
+                yield child, found.address
