@@ -114,12 +114,13 @@ class _Code:
         for name, value in NAMES.items():
             if isinstance(value, Absent):
                 expression = re.sub(rf"\b{name}\b", "None", expression)
-        if "c.hz" in expression:
-            self.constants["HZ"] = str(clock.rate) if clock.rate else "None  # not in this dump"
+        if "c.rate" in expression:
+            self.constants["HZ"] = str(clock.rate or "0  # this dump has lost it")
         if "c.jiffies" in expression:
             self.constants["jiffies"] = 'prog["jiffies_64"].value_()'
         expression = expression.replace("c.ulong_max", f"{clock.ulong_max:#x}")
-        expression = expression.replace("c.hz", "HZ").replace("c.jiffies", "jiffies")
+        for name, shown in (("c.rate", "HZ"), ("c.jiffies", "jiffies"), ("c.lost", "None")):
+            expression = expression.replace(name, shown)
         return f"(lambda x: None if x is None else {expression})({raw})"
 
 

@@ -56,6 +56,6 @@ NAMES: dict[str, Any] = {
 
 # Those that are functions above, as one expression of names that drgn has, for code that is printed.
 SPELLED: dict[str, str] = {
-    "age32_ms": "max(0, (c.jiffies - x + 0x80000000 & 0xFFFFFFFF) - 0x80000000) * 1000 // c.hz if x else None",
+    "age32_ms": "max(0, (c.jiffies - x + 0x80000000 & 0xFFFFFFFF) - 0x80000000) * 1000 // c.rate if x and c.rate else None",
     "text": 'x.split(b"\\0", 1)[0].decode("ascii", "backslashreplace")',
 }
