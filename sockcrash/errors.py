@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class SockcrashError(Exception):
     """The root of every error that is meant for a user.
@@ -38,3 +40,11 @@ class NotASocketError(SockcrashError):
     def __init__(self, spec: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.spec = spec
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`` Did you mean ...?`` for the end of a message, or an empty string."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=2)
+    return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -23,6 +23,7 @@ _COMMANDS = {
     "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
     "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
     "info": ("info", "Show what a snapshot or dump holds, when and how it was taken."),
+    "shell": ("shell", "Open drgn's interactive session on a kernel, with helpers and commands for sockets."),
     "layout": ("layout", "Print how each field was bound on this kernel."),
 }
 

@@ -3,22 +3,15 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 import click
 
-__all__ = ("nearest", "wrong_command")
+from sockcrash.errors import UsageError, nearest
 
-
-def nearest(word: str, known: list[str]) -> str:
-    """`` Did you mean ...?`` or an empty string."""
-    close = get_close_matches(word, known, n=2)
-    return f" Did you mean {' or '.join(close)}?" if close else ""
+__all__ = ("wrong_command",)
 
 
 def wrong_command(word: str, commands: list[str], ctx: click.Context) -> click.UsageError:
     """The error for a first word that is no command; a SPEC or a dump there gets its own advice."""
-    from sockcrash.errors import UsageError
     from sockcrash.locate.spec import parse_spec
     from sockcrash.target.corefile import looks_like_core
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockcrash.cli.out import write, write_lines
-from sockcrash.cli.params import filter_option, netns_option, output_options, target_options
+from sockcrash.cli.params import drgn_option, filter_option, netns_option, output_options, target_options
 from sockcrash.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ _MOST_PAYLOAD = 65536
     help="The first N bytes of each buffer too (with --queues).",
 )
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
+@drgn_option
 @netns_option
 @filter_option
 @output_options("text", "table", "json", "jsonl", "csv", "crash")
@@ -60,6 +61,7 @@ def command(
     netns: str | None,
     selected: Filter | None,
     output_format: str,
+    by_hand: bool,
 ) -> int:
     """Show sockets in full: who holds them, their state, every variable of TCP, timers, memory, options.
 
@@ -92,7 +94,11 @@ def command(
     session = Session(target)
     handles = session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
     many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
-    if fields is not None:
+    if by_hand:
+        from sockcrash.byhand import inspect_code
+
+        write_lines([inspect_code(session.kernel, handles, fields.split(",") if fields else None)])
+    elif fields is not None:
         _show_fields(session, handles, fields, output_format)
     else:
         reader = session.option_reader(every=every) if output_format in ("text", "json", "jsonl") else None
@@ -127,11 +133,12 @@ def _texts(texts: Iterable[str]) -> None:
 
 
 def _show_fields(session: Session, handles: Any, wanted: str, output_format: str) -> None:
-    from sockcrash.cli.fields import chosen, parse_fields
+    from sockcrash.cli.fields import chosen
+    from sockcrash.decode.chosen import checked_fields
     from sockcrash.render import json
     from sockcrash.render.stream import objects
 
-    names = parse_fields(session.kernel, wanted)
+    names = checked_fields(session.kernel, wanted)
     pairs = chosen(session, handles, names)
     if output_format == "text":
         from sockcrash.render.text import fields_text

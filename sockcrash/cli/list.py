@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from sockcrash.cli.out import write, write_lines
-from sockcrash.cli.params import netns_option, output_options, target_options
+from sockcrash.cli.params import drgn_option, netns_option, output_options, target_options
 
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
@@ -33,6 +33,7 @@ Row = tuple[int, str, tuple[Any, ...]]
 )
 @click.option("--sort", metavar="[-]NAME", help="In the order of this; - before it turns the order round.")
 @click.option("--count-by", metavar="NAME,...", help="Only how many sockets are alike in these.")
+@drgn_option
 @netns_option
 @output_options("text", "table", "json", "jsonl", "csv")
 @target_options
@@ -44,6 +45,7 @@ def command(
     count_by: str | None,
     netns: str | None,
     output_format: str,
+    by_hand: bool,
 ) -> int:
     """List sockets of all families and namespaces, a line each.
 
@@ -58,17 +60,23 @@ def command(
       sockcrash list --count-by comm,state
     """
     from sockcrash.filter import parse_filter
+    from sockcrash.filter.values import checked_values
 
     selected = parse_filter(" ".join(words)) if words else None
     if count_by is not None:
-        alike = _values(count_by, "--count-by")
+        alike = checked_values(count_by, "--count-by")
         return _count(_session(target), alike, selected, netns, output_format)
     names = columns if columns is not None else ",".join(_default_columns(output_format))
-    values = _values(names, "-o")
-    key = None if sort is None else _values(sort.removeprefix("-"), "--sort")[0]
+    values = checked_values(names, "-o")
+    key = None if sort is None else checked_values(sort.removeprefix("-"), "--sort")[0]
     session = _session(target)
     if columns is None:
         values = [value for value in values if session.tells(value.want)]
+    if by_hand:
+        from sockcrash.byhand import list_code
+
+        write_lines([list_code(session.kernel, values, selected.text if selected else None, netns)])
+        return session.status
     quiet = sys.stdout.isatty() and sort is None
     wanted = values if key is None else [*values, key]
     rows = _rows(session, wanted, selected, netns, quiet=quiet)
@@ -102,22 +110,6 @@ def _default_columns(output_format: str) -> tuple[str, ...]:
         return default_columns(sys.maxsize)
     width = shutil.get_terminal_size((NARROW, 0)).columns if sys.stdout.isatty() else NARROW
     return default_columns(max(width, NARROW))
-
-
-def _values(names: str, option: str) -> list[Value]:
-    """What the names of an option stand for; a UsageError proposes the nearest for one that stands for nothing."""
-    from sockcrash.cli.hints import nearest
-    from sockcrash.errors import UsageError
-    from sockcrash.filter.values import find_value, known_names
-
-    found = []
-    for name in dict.fromkeys(word.strip() for word in names.split(",")):
-        value = find_value(name)
-        if value is None:
-            hint = nearest(name, known_names()) if name else ""
-            raise UsageError(f"{option}: no field or option is called {name!r}.{hint}")
-        found.append(value)
-    return found
 
 
 def _rows(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockcrash.cli.out import write, write_lines
-from sockcrash.cli.params import filter_option, netns_option, output_options, target_options
+from sockcrash.cli.params import drgn_option, filter_option, netns_option, output_options, target_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sockcrash.model import SocketRecord
     from sockcrash.target import TargetOptions
 
-__all__ = ("checked_level", "checked_name", "command")
+__all__ = ("command",)
 
 
 @click.command("options")
@@ -35,6 +35,7 @@ __all__ = ("checked_level", "checked_name", "command")
     "--name", "names", multiple=True, metavar="NAME[,NAME...]", help="Only these options. (repeatable)"
 )
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
+@drgn_option
 @netns_option
 @filter_option
 @output_options("text", "table", "json", "jsonl", "csv")
@@ -50,6 +51,7 @@ def command(
     netns: str | None,
     selected: Filter | None,
     output_format: str,
+    by_hand: bool,
 ) -> int:
     """Show socket options: value, who set it, the default, and the member of the kernel that holds it.
 
@@ -62,6 +64,7 @@ def command(
       sockcrash options -c vmcore --all --level IPPROTO_TCP
     """
     from sockcrash.cli.session import Session, parse_specs
+    from sockcrash.decode.chosen import checked_level, checked_name
 
     wanted_names = frozenset(checked_name(name) for group in names for name in group.split(","))
     wanted_levels = frozenset(map(checked_level, levels))
@@ -73,33 +76,13 @@ def command(
     records = session.records(
         handles, many=everything or len(parsed) > 1 or any(spec.plural for spec in parsed), options=reader
     )
+    if by_hand:
+        from sockcrash.byhand import options_code
+
+        write_lines([options_code(session.kernel, records)])
+        return session.status
     _show(session.target.describe(), records, every or bool(names), output_format)
     return session.status
-
-
-def checked_name(name: str) -> str:
-    """The name of an option; a UsageError proposes the nearest."""
-    from sockcrash.cli.hints import nearest
-    from sockcrash.errors import UsageError
-    from sockcrash.kernel.options import ROWS
-
-    known = sorted({row.name for row in ROWS})
-    wanted = name.strip().upper()
-    if wanted not in known:
-        raise UsageError(f"no socket option is called {name!r}.{nearest(wanted, known)}")
-    return wanted
-
-
-def checked_level(level: str) -> str:
-    """The name of a level of options; a UsageError names them all."""
-    from sockcrash.errors import UsageError
-    from sockcrash.kernel.options import LEVELS
-
-    wanted = level.strip().upper()
-    short = {name.split("_", 1)[1]: name for name in reversed(LEVELS)}
-    if wanted not in LEVELS and wanted not in short:
-        raise UsageError(f"{level!r} is no level of socket options", hint=f"there are {', '.join(LEVELS)}")
-    return wanted if wanted in LEVELS else short[wanted]
 
 
 def _show(target: dict[str, Any], records: Iterable[SocketRecord], every: bool, output_format: str) -> None:

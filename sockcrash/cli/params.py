@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-__all__ = ("FORMATS", "filter_option", "log_options", "netns_option", "output_options", "target_options")
+__all__ = (
+    "FORMATS",
+    "drgn_option",
+    "filter_option",
+    "log_options",
+    "netns_option",
+    "output_options",
+    "target_options",
+)
 
 FORMATS = ("text", "table", "json", "jsonl", "csv", "crash")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical", "none")
@@ -169,6 +177,14 @@ def filter_option(command: Command) -> Command:
         metavar="FILTER",
         callback=parse,
         help="Only sockets that this selects, in the language of ss: 'state established and dport = :443'.",
+    )
+    return _decorated(command, (option,))
+
+
+def drgn_option(command: Command) -> Command:
+    """Add --drgn to a command, which gets whether it is given by the keyword ``by_hand``."""
+    option = click.option(
+        "--drgn", "by_hand", is_flag=True, help="Print drgn code that yields the same values by hand."
     )
     return _decorated(command, (option,))
 

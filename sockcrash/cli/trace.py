@@ -105,7 +105,7 @@ def command(target: TargetOptions, output_format: str, **given: Any) -> int:  # 
 
 
 def _wanted(given: dict[str, Any]) -> Wanted:
-    from sockcrash.cli.options import checked_level
+    from sockcrash.decode.chosen import checked_level
     from sockcrash.errors import UsageError
     from sockcrash.kernel.options import LEVELS
     from sockcrash.trace.probes import Wanted
@@ -123,8 +123,7 @@ def _wanted(given: dict[str, Any]) -> Wanted:
 
 def _numbers(name: str) -> Iterator[tuple[int, int]]:
     """The numbers of level and option of a name; SO_RCVTIMEO stands for the _OLD and the _NEW one."""
-    from sockcrash.cli.hints import nearest
-    from sockcrash.errors import UsageError
+    from sockcrash.errors import UsageError, nearest
     from sockcrash.kernel.options import given
 
     wanted = name.strip().upper()

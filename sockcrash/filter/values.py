@@ -16,10 +16,11 @@ from operator import attrgetter
 from typing import Any
 
 from sockcrash.decode.want import NOTHING, Want
+from sockcrash.errors import UsageError, nearest
 from sockcrash.kernel.options import ROWS
 from sockcrash.model import Absent, Endpoint, Reason, Section, SocketRecord
 
-__all__ = ("QUEUE_MEMBERS", "Value", "find_value", "known_names")
+__all__ = ("QUEUE_MEMBERS", "Value", "checked_values", "find_value", "known_names")
 
 Get = Callable[[SocketRecord], Any]
 
@@ -161,6 +162,18 @@ def find_value(name: str) -> Value | None:
     if member in _members().get(section, {}):
         return _member(name, member, [section])
     return None
+
+
+def checked_values(names: str, option: str) -> list[Value]:
+    """What the names of an option stand for; a UsageError proposes the nearest for one that stands for nothing."""
+    found = []
+    for name in dict.fromkeys(word.strip() for word in names.split(",")):
+        value = find_value(name)
+        if value is None:
+            hint = nearest(name, known_names()) if name else ""
+            raise UsageError(f"{option}: no field or option is called {name!r}.{hint}")
+        found.append(value)
+    return found
 
 
 def known_names() -> list[str]:

@@ -15,13 +15,14 @@ from sockcrash.kernel.btf import Btf
 from sockcrash.kernel.btf_finders import Objects, Types
 from sockcrash.kernel.btf_types import BtfTypes
 from sockcrash.kernel.kallsyms import Named
-from sockcrash.kernel.nodebug import CACHE, OBJECT_FINDER, SYMBOL_FINDER, TYPE_FINDER
+from sockcrash.kernel.nodebug import CACHE, register
+from sockcrash.kernel.offer import Finders, withdraw
 from sockcrash.kernel.symbols import Source, Symbols
 
 if TYPE_CHECKING:
     from drgn import Program
 
-__all__ = ("Borrowed", "Kept", "attach_carried", "carry_types")
+__all__ = ("Borrowed", "Kept", "attach_carried", "carried_finders", "carry_types")
 
 
 class Borrowed:
@@ -118,6 +119,12 @@ def carry_types(prog: Program) -> dict[str, bytes]:
 
 def attach_carried(prog: Program, btf: dict[str, bytes], symbols: Source) -> None:
     """Give a Program the types and symbols that a snapshot carries."""
+    withdraw(prog)
+    register(prog, carried_finders(prog, btf, symbols))
+
+
+def carried_finders(prog: Program, btf: dict[str, bytes], symbols: Source) -> Finders:
+    """The finders that ``attach_carried`` registers."""
     kernel = BtfTypes(prog, Btf(btf["vmlinux"], byteorder=btf_source.byteorder_of(prog)))
     readers: btf_modules.Readers = {
         name: partial(bytes, blob) for name, blob in sorted(btf.items()) if name != "vmlinux"
@@ -125,6 +132,4 @@ def attach_carried(prog: Program, btf: dict[str, bytes], symbols: Source) -> Non
     types = Types(prog, kernel, lambda: readers)
     prog.cache[CACHE] = types
     carried = _WithoutModules(prog, symbols)
-    prog.register_type_finder(TYPE_FINDER, types.finder, enable_index=-1)
-    prog.register_object_finder(OBJECT_FINDER, Objects(prog, types, carried).finder, enable_index=-1)
-    prog.register_symbol_finder(SYMBOL_FINDER, carried.finder, enable_index=-1)
+    return Finders(types.finder, Objects(prog, types, carried).finder, carried.finder)

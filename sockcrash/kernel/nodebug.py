@@ -18,6 +18,7 @@ from sockcrash.kernel.btf import Btf
 from sockcrash.kernel.btf_finders import Objects, Types
 from sockcrash.kernel.btf_types import BtfTypes
 from sockcrash.kernel.kallsyms import damaged
+from sockcrash.kernel.offer import Finders
 from sockcrash.kernel.symbols import Source, Symbols
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.vmcoreinfo import VmcoreInfo
 
-__all__ = ("Attached", "attach", "attach_modules", "kernel_types", "module_types")
+__all__ = ("Attached", "attach", "attach_modules", "kernel_types", "make", "module_types", "register")
 
 logger = logging.getLogger("sockcrash")
 
@@ -52,6 +53,18 @@ def attach(
 ) -> Attached:
     """Give an opened kernel types, variables, constants, functions and symbols without any debug information.
 
+    As ``make``, and registers what that makes behind drgn's own finders.
+    """
+    finders, attached = make(prog, btf=btf, system_map=system_map, live=live)
+    register(prog, finders)
+    return attached
+
+
+def make(
+    prog: drgn.Program, *, btf: Path | str | None = None, system_map: Path | str | None = None, live: bool
+) -> tuple[Finders, Attached]:
+    """The finders that serve an opened kernel, and what they stand on.
+
     ``btf`` is a file to take the types from, ``system_map`` one to take the symbols from; else they are the
     kernel's own. ``live`` says that it is this machine's running kernel. Raises TargetError with what to do
     if they can't be had, are damaged, or are another kernel's.
@@ -63,9 +76,8 @@ def attach(
     blob, types_note = _blob(prog, start, info, Path(btf) if btf else None, live=live)
     kernel = BtfTypes(prog, Btf(blob, byteorder=kallsyms_find.byteorder_of(prog)))
     btf_source.check_against_kernel(prog, kernel, start, info)
-    _register(prog, kernel, symbols, live=live)
-    prog.register_symbol_finder(SYMBOL_FINDER, symbols.finder, enable_index=-1)
-    return Attached("btf", source.label, (f"BTF: {types_note}", f"symbols: {symbols_note}"))
+    notes = (f"BTF: {types_note}", f"symbols: {symbols_note}")
+    return _finders(prog, kernel, symbols, live=live), Attached("btf", source.label, notes)
 
 
 def attach_modules(prog: drgn.Program, *, live: bool) -> bool:
@@ -80,7 +92,7 @@ def attach_modules(prog: drgn.Program, *, live: bool) -> bool:
     except (LookupError, TargetError) as error:
         logger.info("BTF does not serve modules: %s", error)
         return False
-    _register(prog, kernel, Symbols(prog, None), live=live)
+    register(prog, _finders(prog, kernel, Symbols(prog, None), live=live)._replace(symbols=None))
     return True
 
 
@@ -96,15 +108,19 @@ def module_types(prog: drgn.Program, name: str) -> BtfTypes | None:
     return types.module(name) if types else None
 
 
-def _register(prog: drgn.Program, kernel: BtfTypes, symbols: Symbols, *, live: bool) -> None:
-    """Register type and object finders behind those of DWARF, so that what has a debug file is taken from
-    there.
-    """
+def register(prog: drgn.Program, finders: Finders) -> None:
+    """Register finders behind those of DWARF, so that what has a debug file is taken from there."""
+    prog.register_type_finder(TYPE_FINDER, finders.types, enable_index=-1)
+    prog.register_object_finder(OBJECT_FINDER, finders.objects, enable_index=-1)
+    if finders.symbols is not None:
+        prog.register_symbol_finder(SYMBOL_FINDER, finders.symbols, enable_index=-1)
+
+
+def _finders(prog: drgn.Program, kernel: BtfTypes, symbols: Symbols, *, live: bool) -> Finders:
     modules = btf_modules.of_running_kernel if live else partial(btf_modules.in_memory, prog)
     types = Types(prog, kernel, modules)
     prog.cache[CACHE] = types
-    prog.register_type_finder(TYPE_FINDER, types.finder, enable_index=-1)
-    prog.register_object_finder(OBJECT_FINDER, Objects(prog, types, symbols).finder, enable_index=-1)
+    return Finders(types.finder, Objects(prog, types, symbols).finder, symbols.finder)
 
 
 def _symbol_source(

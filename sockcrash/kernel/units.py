@@ -10,7 +10,7 @@ from sockcrash.model import Absent, Reason
 if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
 
-__all__ = ("EXPRESSIONS", "NAMES", "age32_ms")
+__all__ = ("EXPRESSIONS", "NAMES", "SPELLED", "age32_ms")
 
 _NEVER = Absent(Reason.NOT_ASSIGNED, "never happened")
 _NO_SAMPLE = Absent(Reason.NOT_ASSIGNED, "no sample yet")
@@ -52,4 +52,11 @@ NAMES: dict[str, Any] = {
     "no_sample": _NO_SAMPLE,
     "unlimited": _UNLIMITED,
     "initial_ssthresh": _INITIAL_SSTHRESH,
+}
+
+# Those that are functions above, as one expression of names that drgn has, for code that is printed.
+SPELLED: dict[str, str] = {
+    "age32_ms": "max(0, (c.jiffies - x + 0x80000000 & 0xFFFFFFFF) - 0x80000000) * 1000 // c.rate"
+    " if x and c.rate else None",
+    "text": 'x.split(b"\\0", 1)[0].decode("ascii", "backslashreplace")',
 }

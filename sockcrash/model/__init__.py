@@ -319,6 +319,10 @@ class SocketRecord:
     gives_up: GivesUp | Absent | None = None
     queues: tuple[Queue, ...] | None = None
 
+    def __repr__(self) -> str:
+        state = self.state if isinstance(self.state, str) else ""
+        return f"<SocketRecord {self.kind} {state} {self.address:#x}>"
+
     @property
     def recv_q(self) -> int | Absent:
         """Recv-Q as ss prints it: of a listener the length of its accept queue."""

@@ -12,6 +12,7 @@ import drgn
 
 from sockcrash.errors import TargetError, UsageError
 from sockcrash.kernel import nodebug
+from sockcrash.kernel.offer import vmlinux_has_dwarf, withdraw
 from sockcrash.target.corefile import open_regular
 from sockcrash.target.packages import debug_package
 from sockcrash.target.symbolfile import check_symbol_file, explain_unused
@@ -50,12 +51,13 @@ def check_options(options: TargetOptions) -> None:
 
 def attach(prog: drgn.Program, options: TargetOptions, release: str) -> Attached:
     """Give ``prog`` types and symbols by the ladder of ``--debuginfo``. TargetError when there are none."""
+    withdraw(prog)
     _set_finders(prog, options)
     without_btf: TargetError | None = None
     if options.debuginfo == "btf" or (options.debuginfo == "auto" and not options.symbols):
         try:
             found = nodebug.attach(
-                prog, btf=options.btf, system_map=options.system_map, live=_is_running_kernel(prog)
+                prog, btf=options.btf, system_map=options.system_map, live=is_running_kernel(prog)
             )
         except TargetError as error:
             if options.debuginfo == "btf" or options.btf or options.system_map:
@@ -77,7 +79,8 @@ def build_id(prog: drgn.Program) -> bytes | None:
     return found
 
 
-def _is_running_kernel(prog: drgn.Program) -> bool:
+def is_running_kernel(prog: drgn.Program) -> bool:
+    """Whether it is this machine's kernel, so that /proc and /sys speak of it too."""
     here = drgn.ProgramFlags.IS_LIVE | drgn.ProgramFlags.IS_LOCAL
     return bool(prog.flags & here == here)
 
@@ -116,7 +119,7 @@ def _attach_dwarf(
     _load_extra(prog, options.extra_symbols)
     kernel_id = build_id(prog)
     unused = _unused(prog, options.symbols)
-    if not _has_types(prog):
+    if not vmlinux_has_dwarf(prog):
         if unused:
             raise explain_unused(unused[0], kernel_id, release)
         raise _no_debug_info(kernel_id, release, without_btf)
@@ -139,15 +142,7 @@ def _load(prog: drgn.Program, paths: tuple[str, ...] = (), **which: bool) -> Non
 
 
 def _btf_serves_modules(prog: drgn.Program, options: TargetOptions) -> bool:
-    return options.debuginfo == "auto" and nodebug.attach_modules(prog, live=_is_running_kernel(prog))
-
-
-def _has_types(prog: drgn.Program) -> bool:
-    try:
-        wants: bool = prog.main_module().wants_debug_file()
-    except LookupError:
-        return False
-    return not wants
+    return options.debuginfo == "auto" and nodebug.attach_modules(prog, live=is_running_kernel(prog))
 
 
 def _unused(prog: drgn.Program, paths: tuple[str, ...]) -> list[str]:

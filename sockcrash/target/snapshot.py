@@ -19,7 +19,7 @@ from sockcrash.target.corefile import is_file
 if TYPE_CHECKING:
     from drgn import Program
 
-__all__ = ("is_snapshot_file", "open_snapshot", "read_snapshot")
+__all__ = ("is_snapshot_file", "open_snapshot", "read_snapshot", "set_index", "types_of")
 
 _HEAD = 1 << 16
 
@@ -53,16 +53,27 @@ def open_snapshot(path: Path) -> tuple[Program, Snapshot]:
     """A Program over a snapshot; what is not in it faults."""
     snapshot = read_snapshot(str(path))
     prog = program_over(snapshot.ranges.read, snapshot.vmcoreinfo, PLATFORM, live=False)
-    attach_carried(prog, snapshot.btf or _types_beside(path, snapshot), Kept(snapshot.meta["symbols"]))
+    attach_carried(prog, types_of(path, snapshot), Kept(snapshot.meta["symbols"]))
+    set_index(prog, path, snapshot)
+    return prog, snapshot
+
+
+def set_index(prog: Program, path: Path, snapshot: Snapshot) -> None:
+    """Let the Kernel of a Program know that it is a snapshot, and of what."""
     kernel = kernel_of(prog)
     kernel.exact = True
+    kernel.read = snapshot.ranges.read
     try:
         kernel.index = {entry["address"]: entry_from_json(entry) for entry in snapshot.meta["sockets"]}
     except (KeyError, TypeError) as error:
         raise TargetError(
             f"{path}: the index of the snapshot is damaged: {error}", hint="take it again"
         ) from None
-    return prog, snapshot
+
+
+def types_of(path: Path, snapshot: Snapshot) -> dict[str, bytes]:
+    """The BTF of a snapshot, which it may keep in a file of its own beside it."""
+    return snapshot.btf or _types_beside(path, snapshot)
 
 
 def _types_beside(path: Path, snapshot: Snapshot) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ FLOORS = (
     ("errors", "model", "__init__"),
     ("kernel", "memory", "glossary"),
     ("locate", "decode", "diagnose", "render", "target", "snapshot"),
-    ("trace", "verify", "filter"),
+    ("trace", "verify", "filter", "byhand"),
     ("cli", "plugin", "helpers"),
     ("__main__",),
 )
@@ -35,6 +35,10 @@ ASIDE = {
     ("snapshot", "decode"),
     ("snapshot", "locate"),
     ("decode", "locate"),
+    ("plugin", "helpers"),
+    ("cli", "plugin"),
+    ("cli", "helpers"),
+    ("byhand", "filter"),
 }
 # Only these may use a library that costs start-up time or belongs to one task.
 ONLY_IN = {"click": {"cli"}, "lark": {"filter"}, "orjson": {"render"}, "tabulate": {"render"}}
