@@ -79,6 +79,10 @@ def open_target(options: TargetOptions) -> Target:
     """Open what ``options`` name. TargetError: why not, and what to do; UsageError: contradictions."""
     debuginfo.check_options(options)
     if options.core is not None and snapshot.is_snapshot_file(options.core):
+        if options.symbols or options.btf or options.system_map:
+            logger.warning(
+                "%s is a snapshot, which has its own types and symbols: others are not used", options.core
+            )
         return _open_snapshot(options.core)
     prog, notes = _open(options)
     for note in notes:
