@@ -31,6 +31,7 @@ __all__ = ("command",)
     is_flag=True,
     help="Every socket option, not only what an untouched socket would show otherwise.",
 )
+@click.option("--explain", is_flag=True, help="What each value means, beside it (text).")
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
 @netns_option
 @filter_option
@@ -42,6 +43,7 @@ def command(
     everything: bool,
     fields: str | None,
     every: bool,
+    explain: bool,
     force: bool,
     netns: str | None,
     selected: Filter | None,
@@ -68,24 +70,34 @@ def command(
     """
     from sockcrash.cli.session import Session, parse_specs
 
+    if explain and output_format != "text":
+        raise click.UsageError("--explain goes with --format text; sockcrash explain NAME --json has it as JSON")
     everything = everything or (selected is not None and not specs)
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
     handles = session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
     many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
     if fields is not None:
-        _show_fields(session, handles, fields, output_format)
+        _show_fields(session, handles, fields, output_format, explain=explain)
     else:
         reader = session.option_reader(every=every) if output_format in ("text", "json", "jsonl") else None
-        _show(session, session.records(handles, many=many, options=reader), output_format, every=every)
+        records = session.records(handles, many=many, options=reader)
+        _show(session, records, output_format, every=every, explain=explain)
     return session.status
 
 
-def _show(session: Session, records: Iterable[SocketRecord], output_format: str, *, every: bool) -> None:
+def _show(
+    session: Session, records: Iterable[SocketRecord], output_format: str, *, every: bool, explain: bool
+) -> None:
     from sockcrash.render import json
     from sockcrash.render.stream import objects
 
-    if output_format == "text":
+    if output_format == "text" and explain:
+        from sockcrash.render.glossary import explained_record
+        from sockcrash.render.text import record_text
+
+        _texts(f"{record_text(record, every=every)}\n{explained_record(record)}" for record in records)
+    elif output_format == "text":
         from sockcrash.render.text import record_text
 
         _texts(record_text(record, every=every) for record in records)
@@ -105,14 +117,18 @@ def _texts(texts: Iterable[str]) -> None:
     write_lines(f"\n{text}" if number else text for number, text in enumerate(texts))
 
 
-def _show_fields(session: Session, handles: Any, wanted: str, output_format: str) -> None:
+def _show_fields(session: Session, handles: Any, wanted: str, output_format: str, *, explain: bool) -> None:
     from sockcrash.cli.fields import chosen, parse_fields
     from sockcrash.render import json
     from sockcrash.render.stream import objects
 
     names = parse_fields(session.kernel, wanted)
     pairs = chosen(session, handles, names)
-    if output_format == "text":
+    if output_format == "text" and explain:
+        from sockcrash.render.glossary import explained_fields
+
+        _texts(explained_fields(record, values) for record, values in pairs)
+    elif output_format == "text":
         from sockcrash.render.text import fields_text
 
         _texts(fields_text(record, values) for record, values in pairs)

@@ -19,7 +19,7 @@ from sockcrash.decode.want import NOTHING, Want
 from sockcrash.kernel.options import ROWS
 from sockcrash.model import Absent, Endpoint, Reason, Section, SocketRecord
 
-__all__ = ("Value", "find_value", "known_names")
+__all__ = ("Value", "find_value", "known_names", "other_name")
 
 Get = Callable[[SocketRecord], Any]
 
@@ -160,6 +160,11 @@ def find_value(name: str) -> Value | None:
     if member in _members().get(section, {}):
         return _member(name, member, [section])
     return None
+
+
+def other_name(name: str) -> str | None:
+    """What we call the thing that ss or common usage has under another name, None if it is no such name."""
+    return _ALIASES[name][0] if name in _ALIASES else None
 
 
 def known_names() -> list[str]:
