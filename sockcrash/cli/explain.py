@@ -39,7 +39,9 @@ def command(names: tuple[str, ...], words: str | None, output_format: str) -> in
     from sockcrash.errors import UsageError
 
     if bool(names) == (words is not None):
-        raise UsageError("explain takes one or more NAMEs, or --search WORDS", hint="see sockcrash explain --help")
+        raise UsageError(
+            "explain takes one or more NAMEs, or --search WORDS", hint="see sockcrash explain --help"
+        )
     found = _searched(words) if words is not None else _named(names)
     if output_format == "json":
         from sockcrash.render import json
@@ -81,7 +83,11 @@ def _named(names: tuple[str, ...]) -> list[Entry]:
         entries += [entry for entry in (find(alias) if alias else []) if entry not in entries]
         if not entries:
             close = near(name)
-            hint = f"did you mean {', '.join(close)}?" if close else f"sockcrash explain --search {name!r} looks further"
+            hint = (
+                f"did you mean {', '.join(close)}?"
+                if close
+                else f"sockcrash explain --search {name!r} looks further"
+            )
             raise UsageError(f"the glossary knows no {name!r}", hint=hint)
         found |= dict.fromkeys(entries)
     return list(found)

@@ -71,7 +71,9 @@ def command(
     from sockcrash.cli.session import Session, parse_specs
 
     if explain and output_format != "text":
-        raise click.UsageError("--explain goes with --format text; sockcrash explain NAME --json has it as JSON")
+        raise click.UsageError(
+            "--explain goes with --format text; sockcrash explain NAME --json has it as JSON"
+        )
     everything = everything or (selected is not None and not specs)
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)

@@ -2,10 +2,10 @@
 """What a name means: members, options, states, timers and flags, as data in ``data/SORT.SECTION[.THEME].toml``.
 
 A file is read when something of its section is asked for; ``entries`` has all of them. In a file each table is an
-entry, by its name: ``means`` (one line) and ``text``; ``unit`` with its scaling; ``implements``, the variables of RFCs;
-``rfc`` ("9293 3.3.1": the number and the section) and ``docs`` (kernel documentation, manual pages); ``written``
-("function,function file": where the kernel writes it); ``misread``, how one reads it wrong; ``also``, other names of the
-same thing, such as a value converted from it; ``of``, the member that a flag is a part of; ``see``.
+entry, by its name: ``means`` (one line) and ``text``; ``unit`` with its scaling; ``implements``, the variables of
+RFCs; ``rfc`` ("9293 3.3.1": the number and the section) and ``docs`` (kernel documentation, manual pages);
+``written`` ("function,function file": where the kernel writes it); ``misread``, how one reads it wrong; ``also``,
+other names of the same thing, such as a value converted from it; ``of``, the member that a flag is a part of; ``see``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import importlib.resources
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if sys.version_info >= (3, 11):
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ("SORTS", "Entry", "entries", "meaning", "plain", "section_entries")
 
+ALL = "record"
 SORTS = ("member", "option", "state", "timer", "flag")
 
 
@@ -67,11 +68,15 @@ def entries() -> tuple[Entry, ...]:
 
 
 def meaning(sort: str, section: str, name: str) -> Entry | None:
-    """The entry of a name or of another name of the same thing; reads only the files of the section."""
-    return _by_name(sort, section).get(name)
+    """The entry of a name or of another name of the same thing; reads only the files of the section.
+
+    What sections of all families have in common (``recv_q``) stands in that of the record.
+    """
+    found = _by_name(sort, section).get(name)
+    return _by_name(sort, ALL).get(name) if found is None and sort == "member" else found
 
 
-@lru_cache(maxsize=None)
+@cache
 def section_entries(sort: str, section: str) -> tuple[Entry, ...]:
     """The entries of a section; none if there is no such section."""
     return tuple(entry for file in _files().get((sort, section), ()) for entry in _read(sort, section, file))
@@ -82,12 +87,12 @@ def plain(name: str) -> str:
     return name.casefold().replace("-", "_")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _by_name(sort: str, section: str) -> Mapping[str, Entry]:
     return {name: entry for entry in section_entries(sort, section) for name in (entry.name, *entry.also)}
 
 
-@lru_cache(maxsize=1)
+@cache
 def _files() -> Mapping[tuple[str, str], tuple[Traversable, ...]]:
     """The files of each sort and section, in the order of their names."""
     found: dict[tuple[str, str], tuple[Traversable, ...]] = {}
@@ -101,17 +106,29 @@ def _files() -> Mapping[tuple[str, str], tuple[Traversable, ...]]:
 
 def _read(sort: str, section: str, file: Traversable) -> Iterator[Entry]:
     for name, about in tomllib.loads(file.read_text(encoding="utf-8")).items():
-        yield _entry(sort, about.pop("of", section), name, about)
+        yield _entry(sort, about.get("of", section), name, about)
 
 
-def _entry(sort: str, section: str, name: str, about: dict[str, Any]) -> Entry:
-    rfcs = (f"RFC {one.replace(' ', ' section ', 1)}" for one in about.pop("rfc", ()))
-    written = (one.split(" ") for one in about.pop("written", ()))
+def _entry(sort: str, section: str, name: str, about: Mapping[str, Any]) -> Entry:
+    def text(key: str) -> str:
+        return " ".join(about.get(key, "").split())
+
+    def names(key: str) -> tuple[str, ...]:
+        return tuple(about.get(key, ()))
+
+    rfcs = (f"RFC {one.replace(' ', ' section ', 1)}" for one in names("rfc"))
+    written = (one.split(" ") for one in names("written"))
     return Entry(
         sort,
         section,
         name,
-        sources=(*rfcs, *about.pop("docs", ())),
+        means=text("means"),
+        text=text("text"),
+        unit=text("unit"),
+        implements=names("implements"),
+        sources=(*rfcs, *names("docs")),
         written=tuple((file, tuple(functions.split(","))) for functions, file in written),
-        **{key: tuple(value) if isinstance(value, list) else " ".join(value.split()) for key, value in about.items()},
+        misread=text("misread"),
+        also=names("also"),
+        see=names("see"),
     )

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.glossary import meaning
 from sockcrash.model import Absent, Reason
+from sockcrash.render.text import head
 from sockcrash.render.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sockcrash.glossary import Entry
-    from sockcrash.model import SocketRecord
+    from sockcrash.model import OptionValue, SocketRecord
 
-__all__ = ("entry_line", "entry_object", "entry_text", "explained_fields", "explained_record", "member_section")
+__all__ = (
+    "entry_line",
+    "entry_object",
+    "entry_text",
+    "explained_fields",
+    "explained_record",
+    "member_section",
+)
 
-_LABEL = 12
+_LABEL, _VALUE = 12, 12
 # Keys of a record itself that the glossary explains.
 _OF_RECORD = ("kind", "type", "protocol", "inode", "cookie", "netns", "uid", "mark", "cgroup", "how")
 
@@ -92,20 +100,25 @@ def explained_record(record: SocketRecord) -> str:
     for name, section in record.sections().items():
         lines += _titled(name, _members(section, member_section(record, name)))
     running = [(timer.name, timer.expires_in_ms) for timer in record.timers or () if timer.pending]
-    lines += _titled("timers", ((name, f"{show(left)} ms", _means("timer", "", name)) for name, left in running))
-    differing = [option for option in record.options or () if option.differs]
+    lines += _titled(
+        "timers", ((name, f"{show(left)} ms", _means("timer", "", name)) for name, left in running)
+    )
+    differing = [option for option in _options(record) if option.differs]
     options = ((one.name, one.text, _means("option", one.level, one.name)) for one in differing)
     return "\n".join((*lines, *_titled("options", options)))
 
 
-def _titled(title: str, rows: Iterator[tuple[str, str, str]]) -> Iterator[str]:
+def _titled(title: str, rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    lines = list(_table(rows, "    "))
+    yield from (f"  {title}", *lines) if lines else ()
+
+
+def _table(rows: Iterable[tuple[str, str, str]], indent: str) -> Iterator[str]:
+    """Lines of name, value and meaning, in columns."""
     table = list(rows)
-    if not table:
-        return
-    name_width = max(len(name) for name, _, _ in table)
-    yield f"  {title}"
+    width = max((len(name) for name, _, _ in table), default=0)
     for name, value, means in table:
-        yield f"    {name:<{name_width}}  {value:<12}  {means}".rstrip()
+        yield f"{indent}{name:<{width}}  {value:<{_VALUE}}  {means}".rstrip()
 
 
 def _of_record(record: SocketRecord) -> Iterator[tuple[str, str, str]]:
@@ -119,22 +132,33 @@ def _of_record(record: SocketRecord) -> Iterator[tuple[str, str, str]]:
 
 
 def _members(section: Mapping[str, Any], of: str) -> Iterator[tuple[str, str, str]]:
+    """Members with what they mean; another value of the same thing has its unit there."""
+    told: set[str] = set()
     for name, value in section.items():
-        if not (isinstance(value, Absent) and value.reason is Reason.NOT_IN_KERNEL):
-            yield name, show(value), _means("member", of, name)
+        if isinstance(value, Absent) and value.reason is Reason.NOT_IN_KERNEL:
+            continue
+        entry = meaning("member", of, name)
+        if entry is None:
+            yield name, show(value), ""
+        else:
+            yield name, show(value), f"({entry.unit})" if entry.name in told and entry.unit else entry.means
+            told.add(entry.name)
+
+
+def _options(record: SocketRecord) -> tuple[OptionValue, ...]:
+    return () if isinstance(record.options, Absent) else record.options or ()
 
 
 def explained_fields(record: SocketRecord, fields: Mapping[str, Any]) -> str:
-    """Chosen fields of a record with their meanings."""
-    return "\n".join(
-        f"  {name}: {means}" for name in fields if (means := _field_means(record, name))
-    )
+    """Chosen fields of a record, one a line, with their meanings."""
+    rows = ((name, show(value), _field_means(record, name)) for name, value in fields.items())
+    return "\n".join((head(record), *_table(rows, "  ")))
 
 
 def _field_means(record: SocketRecord, name: str) -> str:
     """Of a field as it was written after -f: a key of the record, a member of one of its sections, an option."""
     sections = [member_section(record, one) for one in record.sections()]
-    levels = [option.level for option in record.options or () if option.name == name.upper()]
+    levels = [option.level for option in _options(record) if option.name == name.upper()]
     places = [("member", one, name) for one in ("record", *sections)]
     for place in (*places, *(("option", level, name.upper()) for level in levels)):
         if means := _means(*place):
