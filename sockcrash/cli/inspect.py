@@ -43,6 +43,7 @@ _MOST_PAYLOAD = 65536
     metavar="N",
     help="The first N bytes of each buffer too (with --queues).",
 )
+@click.option("--explain", is_flag=True, help="What each value means, beside it (text).")
 @click.option("--force", is_flag=True, help="Read an address that can't be proved to be a socket's.")
 @drgn_option
 @netns_option
@@ -57,6 +58,7 @@ def command(
     every: bool,
     segments: bool,
     payload: int | None,
+    explain: bool,
     force: bool,
     netns: str | None,
     selected: Filter | None,
@@ -89,6 +91,10 @@ def command(
 
     if payload and not segments:
         raise UsageError("--payload goes with --queues")
+    if explain and output_format != "text":
+        raise UsageError(
+            "--explain goes with --format text", hint="sockcrash explain NAME --json has it as JSON"
+        )
     everything = everything or (selected is not None and not specs)
     parsed = parse_specs(specs, everything=everything)
     session = Session(target)
@@ -99,20 +105,27 @@ def command(
 
         write_lines([inspect_code(session.kernel, handles, fields.split(",") if fields else None)])
     elif fields is not None:
-        _show_fields(session, handles, fields, output_format)
+        _show_fields(session, handles, fields, output_format, explain=explain)
     else:
         reader = session.option_reader(every=every) if output_format in ("text", "json", "jsonl") else None
         want = replace(EVERYTHING, segments=segments, payload=payload or 0)
         records = session.records(handles, many=many, options=reader, want=want)
-        _show(session, records, output_format, every=every)
+        _show(session, records, output_format, every=every, explain=explain)
     return session.status
 
 
-def _show(session: Session, records: Iterable[SocketRecord], output_format: str, *, every: bool) -> None:
+def _show(
+    session: Session, records: Iterable[SocketRecord], output_format: str, *, every: bool, explain: bool
+) -> None:
     from sockcrash.render import json
     from sockcrash.render.stream import objects
 
-    if output_format == "text":
+    if output_format == "text" and explain:
+        from sockcrash.render.glossary import explained_record
+        from sockcrash.render.text import record_text
+
+        _texts(f"{record_text(record, every=every)}\n{explained_record(record)}" for record in records)
+    elif output_format == "text":
         from sockcrash.render.text import record_text
 
         _texts(record_text(record, every=every) for record in records)
@@ -132,7 +145,7 @@ def _texts(texts: Iterable[str]) -> None:
     write_lines(f"\n{text}" if number else text for number, text in enumerate(texts))
 
 
-def _show_fields(session: Session, handles: Any, wanted: str, output_format: str) -> None:
+def _show_fields(session: Session, handles: Any, wanted: str, output_format: str, *, explain: bool) -> None:
     from sockcrash.cli.fields import chosen
     from sockcrash.decode.chosen import checked_fields
     from sockcrash.render import json
@@ -140,7 +153,11 @@ def _show_fields(session: Session, handles: Any, wanted: str, output_format: str
 
     names = checked_fields(session.kernel, wanted)
     pairs = chosen(session, handles, names)
-    if output_format == "text":
+    if output_format == "text" and explain:
+        from sockcrash.render.glossary import explained_fields
+
+        _texts(explained_fields(record, values) for record, values in pairs)
+    elif output_format == "text":
         from sockcrash.render.text import fields_text
 
         _texts(fields_text(record, values) for record, values in pairs)

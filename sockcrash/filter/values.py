@@ -20,7 +20,7 @@ from sockcrash.errors import UsageError, nearest
 from sockcrash.kernel.options import ROWS
 from sockcrash.model import Absent, Endpoint, Reason, Section, SocketRecord
 
-__all__ = ("QUEUE_MEMBERS", "Value", "checked_values", "find_value", "known_names")
+__all__ = ("QUEUE_MEMBERS", "Value", "checked_values", "find_value", "known_names", "other_name")
 
 Get = Callable[[SocketRecord], Any]
 
@@ -174,6 +174,11 @@ def checked_values(names: str, option: str) -> list[Value]:
             raise UsageError(f"{option}: no field or option is called {name!r}.{hint}")
         found.append(value)
     return found
+
+
+def other_name(name: str) -> str | None:
+    """What we call the thing that ss or common usage has under another name, None if it is no such name."""
+    return _ALIASES[name][0] if name in _ALIASES else None
 
 
 def known_names() -> list[str]:
