@@ -7,7 +7,6 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Reason, Section, SocketRecord
-from sockcrash.render.escape import printable
 from sockcrash.render.families import family_lines
 from sockcrash.render.holders import holders_text
 from sockcrash.render.options import options_sentences, options_text
