@@ -24,7 +24,7 @@ _OF_NET = Group(
         row("multicast listener discovery", "struct net", "ipv6.igmp_sk"),
         row("automatic multicast joins", "struct net", "ipv4.mc_autojoin_sk"),
         row("automatic IPv6 multicast joins", "struct net", "ipv6.mc_autojoin_sk"),
-        # 37ba017dcc3b ("ipv4/tcp: do not use per netns ctl sockets", v5.19) has one for each CPU instead.
+        # "ipv4/tcp: do not use per netns ctl sockets" (v5.19) has one for each CPU instead.
         row("TCP resets over IPv6", "struct net", "ipv6.tcp_sk"),
     ),
 )

@@ -30,6 +30,7 @@ __all__ = (
     "socket_of_file",
     "sockets_of_files",
     "socks_of",
+    "task_addresses",
     "tasks",
 )
 
@@ -113,14 +114,15 @@ def tasks(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[Task]:
     If the table of PIDs has a hole, the list of processes is followed too, from both ends.
     """
     seen: set[tuple[int, int]] = set()
-    for address in islice(_task_addresses(kernel, complain), MAX_TASKS):
+    for address in islice(task_addresses(kernel, complain), MAX_TASKS):
         task = _task(kernel, address)
         if task is not None and (task.files, task.pid) not in seen:
             seen.add((task.files, task.pid))
             yield task
 
 
-def _task_addresses(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[int]:
+def task_addresses(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[int]:
+    """Every ``struct task_struct``: those of processes and of their threads."""
     from drgn.helpers.linux.pid import for_each_task
 
     try:

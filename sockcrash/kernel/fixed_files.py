@@ -19,7 +19,7 @@ _R = "struct io_ring_ctx"
 _TABLE = Group(
     "io_file_table",
     (
-        # b54a14041ee6 ("io_uring/rsrc: add io_rsrc_node_lookup() helper", v6.13) made all slots pointers to nodes.
+        # Since v6.13 all slots are pointers to nodes.
         row("nodes", _R, Place("file_table.data.nodes", since="v6.13")),
         row("count", _R, Place("file_table.data.nr", since="v6.13"), "nr_user_files"),
         row("files", _R, Place("file_table.files"), "file_table->files"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.fields import row
+from sockcrash.kernel.files import task_addresses
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.namespaces import namespaces
 
@@ -20,12 +21,22 @@ if TYPE_CHECKING:
     from sockcrash.kernel.files import Task
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("inodes", "is_called", "namespace_of_task", "paths")
+__all__ = ("inode_of", "inodes", "is_called", "namespace_of_task", "paths", "processes", "short_name")
 
 _MAX_MOUNTS = 1 << 20
+_MAX_TASKS = 1 << 22
 _NSFS_MAGIC = 0x6E736673  # include/uapi/linux/magic.h
 _NET = Group("net_inode", (row("inode", "struct net", "ns.inum"),))
 _OF_TASK = Group("task_net", (row("inode", "struct task_struct", "nsproxy->net_ns->ns.inum"),))
+# A kernel thread has no memory of its own: it inhabits nothing.
+_INHABITANT = Group(
+    "inhabitant",
+    (
+        row("tgid", "struct task_struct"),
+        row("mm", "struct task_struct"),
+        row("inode", "struct task_struct", "nsproxy->net_ns->ns.inum"),
+    ),
+)
 _MOUNT = Group(
     "mount",
     (
@@ -44,6 +55,31 @@ def inodes(kernel: Kernel, complain: Complain) -> Iterator[int]:
             complain(f"the namespace at {net:#x} is unreadable: {error}")
             continue
         yield found["inode"]
+
+
+def inode_of(kernel: Kernel, net: int) -> int:
+    """The inode of a ``struct net``. Raises drgn.FaultError."""
+    (found,) = kernel.reader(_NET).sections(net)
+    return int(found["inode"])
+
+
+def processes(kernel: Kernel, complain: Complain) -> dict[int, int]:
+    """How many processes have a thread in each network namespace, by inode; one that nobody is in is missing."""
+    if kernel.index is not None:
+        return {}
+    if "netns_processes" not in kernel.cache or kernel.live:
+        inhabitants: dict[int, set[int]] = {}
+        for address in islice(task_addresses(kernel, complain), _MAX_TASKS):
+            try:
+                (task,) = kernel.reader(_INHABITANT).sections(address)
+            except drgn.FaultError as error:
+                complain(f"the task at {address:#x} is unreadable: {error}")
+                continue
+            if task["mm"] and isinstance(task["inode"], int):
+                inhabitants.setdefault(task["inode"], set()).add(task["tgid"])
+        kernel.cache["netns_processes"] = {inode: len(pids) for inode, pids in inhabitants.items()}
+    found: dict[int, int] = kernel.cache["netns_processes"]
+    return found
 
 
 def namespace_of_task(kernel: Kernel, task: Task) -> int | None:
@@ -79,6 +115,13 @@ def _paths(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
     except drgn.FaultError as error:
         complain(f"the mount table can't be read any further: {error}")
     return {inode: tuple(dict.fromkeys(mounted)) for inode, mounted in found.items()}
+
+
+def short_name(paths_: tuple[str, ...]) -> str | None:
+    """What people call a namespace that is mounted there: what follows a netns/, else the path; None if nowhere."""
+    here = [PurePosixPath(path) for path in paths_]
+    named = [path.name for path in here if path.parent.name == "netns"]
+    return named[0] if named else str(here[0]) if here else None
 
 
 def is_called(name: str, path: str) -> bool:

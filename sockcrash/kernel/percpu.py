@@ -69,8 +69,4 @@ def _read(kernel: Kernel, pointer: int, code: str, count: int) -> list[tuple[int
 def percpu_counter(kernel: Kernel, address: int) -> int:
     """The sum of a ``struct percpu_counter``, never below 0 (percpu_counter_sum_positive). Raises drgn.FaultError."""
     (section,) = kernel.reader(_COUNTER).sections(address)
-    return max(0, _signed64(section["count"]) + sums(kernel, section["counters"], "i", 1)[0])
-
-
-def _signed64(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
+    return max(0, int(section["count"]) + sums(kernel, section["counters"], "i", 1)[0])

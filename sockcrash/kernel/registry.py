@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sockcrash.kernel import (
+    accounts,
     control_sockets,
     fields,
     fields_datagram,
@@ -21,8 +22,10 @@ from sockcrash.kernel import (
     files,
     fixed_files,
     in_flight,
+    mibs,
     mptcp,
     namespaces,
+    netns,
     percpu,
     rhashtable,
     sockmap,
@@ -53,7 +56,19 @@ _ROOMS = (
         fields_vsock,
     ),
     *(tables_tcp, tables_other, namespaces, rhashtable, mptcp, files),
-    *(waiting, in_flight, fixed_files, sockmap, users, sunrpc, control_sockets, percpu),
+    *(
+        waiting,
+        in_flight,
+        fixed_files,
+        sockmap,
+        users,
+        sunrpc,
+        control_sockets,
+        percpu,
+        accounts,
+        mibs,
+        netns,
+    ),
 )
 GROUPS: dict[str, Group] = {
     value.name: value for module in _ROOMS for value in vars(module).values() if isinstance(value, Group)

@@ -33,7 +33,7 @@ _SERVER = Group(
     "svc_sock",
     (
         row("xpt_remote", _V, "sk_xprt.xpt_remote"),
-        # 86ab08beb3f0 ("SUNRPC: replace program list with program array", v6.12)
+        # "SUNRPC: replace program list with program array" (v6.12)
         row("pg_name", _V, Place("sk_xprt.xpt_server->sv_programs->pg_name", since="v6.12"),
             "sk_xprt.xpt_server->sv_program->pg_name"),
     ),

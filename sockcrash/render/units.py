@@ -8,7 +8,7 @@ from typing import Any
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.escape import printable
 
-__all__ = ("count", "end", "microseconds", "milliseconds", "rate", "show")
+__all__ = ("count", "end", "microseconds", "milliseconds", "rate", "show", "size")
 
 _SHORT = {
     Reason.NOT_APPLICABLE: "n/a",
@@ -53,6 +53,11 @@ def microseconds(value: int | Absent) -> str:
     if value < 1000:
         return f"{value} µs"
     return f"{value / 1000:.1f} ms" if value < 1_000_000 else f"{value / 1_000_000:.1f} s"
+
+
+def size(value: int | Absent) -> str:
+    """Bytes: ``512 B``, ``1.2 MB``."""
+    return rate(value).removesuffix("/s")
 
 
 def rate(value: int | Absent) -> str:

@@ -44,6 +44,7 @@ def test_every_socket(dump: Dump) -> None:
     [
         ("inspect", ("--all", "-f", "snd_cwnd,rx_opt,sk_rcvbuf,rtt_us"), "sockets_document"),
         ("layout", (), "layout_document"),
+        ("summary", (), "summary_document"),
     ],
 )
 def test_documents(dump: Dump, command: str, arguments: tuple[str, ...], definition: str) -> None:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The summary of a kernel: its sockets, counted, beside what the kernel counts itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.kernel import accounts, mibs
+from sockcrash.kernel.namespaces import namespaces
+from sockcrash.kernel.netns import inode_of, paths, processes
+from sockcrash.model import Absent, Reason
+from sockcrash.overview import NamespaceSummary, ProtocolMemory, Summary
+from sockcrash.summary.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sockcrash.kernel.chains import Complain
+    from sockcrash.kernel.view import Kernel
+    from sockcrash.model import SocketRecord
+
+__all__ = ("summarize",)
+
+
+def summarize(kernel: Kernel, records: Iterable[SocketRecord], complain: Complain) -> Summary:
+    """Count the sockets, and read the kernel's own counts; what of these is unreadable is left out."""
+    tally = Tally()
+    for record in records:
+        tally.add(record)
+    found, limit = _orphans(kernel)
+    return Summary(
+        whole=kernel.index is None,
+        load=tally.load(),
+        kinds=tally.kinds(),
+        holders=dict(tally.holders.most_common()),
+        namespaces=tuple(_namespaces(kernel, tally, complain)),
+        processes=tally.processes(),
+        memory=tuple(_memory(kernel, complain)),
+        page_size=int(kernel.prog["PAGE_SIZE"]),
+        orphans=found,
+        max_orphans=limit,
+        top=tally.top(),
+    )
+
+
+def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[NamespaceSummary]:
+    """Every namespace, those with most sockets first."""
+    names, inhabitants = paths(kernel, complain), processes(kernel, complain)
+    found = []
+    initial = int(kernel.prog["init_net"].address_ or 0)
+    for net in namespaces(kernel, complain):
+        try:
+            inode = inode_of(kernel, net)
+            counted = accounts.namespace(kernel, net)
+            counters = mibs.counters(kernel, net)
+        except (drgn.FaultError, LookupError) as error:
+            complain(f"the counts of the namespace at {net:#x} are unreadable: {error}")
+            continue
+        load, states, ports = tally.of_namespace(inode, counted.first_port, counted.last_port)
+        found.append(
+            NamespaceSummary(
+                inode=inode,
+                initial=net == initial,
+                names=names.get(inode, ()),
+                processes=inhabitants.get(inode, 0),
+                load=load,
+                states=states,
+                used=counted.used,
+                inuse=counted.inuse,
+                time_wait=counted.time_wait,
+                max_time_wait=counted.max_time_wait,
+                fragments=counted.fragments,
+                fragments6=counted.fragments6,
+                first_port=counted.first_port,
+                last_port=counted.last_port,
+                ports=ports,
+                counters=counters,
+            )
+        )
+    yield from sorted(found, key=lambda one: -one.load.sockets)
+
+
+def _memory(kernel: Kernel, complain: Complain) -> Iterator[ProtocolMemory]:
+    for protocol in ("TCP", "UDP"):
+        try:
+            found = accounts.memory(kernel, protocol)
+        except drgn.FaultError as error:
+            complain(f"the memory accounts of {protocol} are unreadable: {error}")
+            continue
+        if found is not None:
+            yield ProtocolMemory(protocol.lower(), found.pages, found.limits, found.pressure, found.sockets)
+
+
+def _orphans(kernel: Kernel) -> tuple[int | Absent, int | Absent]:
+    try:
+        return accounts.orphans(kernel)
+    except drgn.FaultError as error:
+        return (kernel.unreadable(error),) * 2
+    except LookupError as error:
+        return (Absent(Reason.NOT_IN_KERNEL, str(error)),) * 2
