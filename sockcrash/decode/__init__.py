@@ -150,7 +150,7 @@ def _full(
             closed = identity["skc_state"] == uapi.FIN_WAIT2 and full["dead"] == 1
             fields["timers"] = tcp_timers(kernel.clock(), own, rest[1], closed=closed)
         if "gives_up" in want.parts:
-            fields["gives_up"] = connection_gives_up(_facts(kernel, fields, parts))
+            fields["gives_up"] = connection_gives_up(_facts(kernel, fields, parts, rest[1]))
     else:
         fields |= family_fields(kernel, handle.kind.name, parts)
     if "queues" in want.parts:
@@ -171,13 +171,14 @@ def _full(
     return quick(SocketRecord, fields)
 
 
-def _facts(kernel: Kernel, fields: dict[str, Any], parts: Parts) -> Facts:
+def _facts(kernel: Kernel, fields: dict[str, Any], parts: Parts, armed: Section) -> Facts:
     return Facts(
         fields["state"],
         parts.full["dead"] == 1,
         parts.full["keepopen"] == 1,
         parts.sock["sk_err_soft"],
         fields["tcp"],
+        armed,
         {timer.name: timer for timer in fields["timers"]},
         read_settings(kernel, parts.identity["skc_net"]),
         kernel.clock(),

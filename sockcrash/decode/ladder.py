@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the kernel's timers will do one after the other if nothing else happens, until it gives up.
 
-Pure functions on numbers: times are jiffies from now on, ages in ms (net/ipv4/tcp_timer.c).
+Pure functions on numbers: times are jiffies from now on, ages in ms (net/ipv4/tcp_timer.c). A timer does not fire when
+it is due but when its bucket of the timer wheel is (kernel/time/timer.c), and the later it is due the coarser that is.
 """
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,13 +21,12 @@ __all__ = (
     "keepalive",
     "probing",
     "retransmitting",
-    "wheel",
 )
 
 _MOST_STEPS = 1024
-_LEVEL = 8  # a level of the timer wheel is so many times as coarse as the one below (kernel/time/timer.c)
-_SLOTS = 63
-_LEVELS = 9
+# LVL_CLK_DIV: a level of the wheel is so many times as coarse as the one below; LVL_DEPTH, LVL_BITS, TIMER_ARRAYSHIFT
+_LEVEL, _LEVELS, _SLOTS_SHIFT, _ARRAY_SHIFT = 8, 9, 6, 22
+_REACHES = tuple(((1 << _SLOTS_SHIFT) - 1) * _LEVEL**level for level in range(_LEVELS - 1))  # LVL_START
 _THIN_RETRIES = 6  # TCP_THIN_LINEAR_RETRIES
 
 
@@ -37,19 +38,39 @@ class Limit:
     value: int
 
 
-def wheel(delay: int) -> int:
-    """How many jiffies late a timer may fire that is set ``delay`` jiffies ahead: the grain of its level."""
-    grain, reach = 1, _SLOTS
-    for _ in range(_LEVELS - 1):
-        if delay < reach:
-            break
-        grain, reach = grain * _LEVEL, reach * _LEVEL
-    return grain
+def grain_of(delay: int) -> int:
+    """The grain of the wheel's level into which a timer goes that is set ``delay`` jiffies ahead (calc_wheel_index)."""
+    return int(_LEVEL ** bisect.bisect(_REACHES, delay))
+
+
+def grain_at(flags: int) -> int:
+    """The grain of the level in which a timer waits, as its flags tell (TIMER_ARRAYMASK)."""
+    return int(_LEVEL ** min(flags >> _ARRAY_SHIFT >> _SLOTS_SHIFT, _LEVELS - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """The jiffies now, on which the buckets' boundaries lie, and HZ."""
+
+    now: int
+    hz: int
+
+    def fires(self, due: int, grain: int) -> int:
+        """When a timer fires that is ``due`` in so many jiffies: at the next boundary (calc_index)."""
+        return ((self.now + max(0, due)) // grain + 1) * grain - self.now
+
+    def after(self, start: int, delay: int) -> int:
+        """When a timer fires that is set at ``start``."""
+        return self.fires(start + delay, grain_of(delay))
+
+    def ms(self, jiffies: int) -> int:
+        """Jiffies as milliseconds."""
+        return jiffies * 1000 // self.hz
 
 
 @dataclass(frozen=True, slots=True)
 class Retransmitting:
-    """A socket with data in flight. ``left``: until its timer fires; ``set_for``: what that was set to.
+    """A socket with data in flight. ``left``: until its timer is due, which is in a bucket of that ``grain``.
 
     ``since``: ms since the first retransmission, None before it. ``first``: what the timer does before that, if it is
     no retransmission. ``boundary``: the limit by the state of things, given RTO. ``tries_limit``: of those SYN that are
@@ -57,8 +78,9 @@ class Retransmitting:
     has closed its window on data in flight.
     """
 
-    hz: int
+    wheel: Wheel
     left: int
+    grain: int
     rto: int
     rto_max: int
     base: int
@@ -73,57 +95,56 @@ class Retransmitting:
     linear_so_far: int = 0
     thin: bool = False
     quiet: int | None = None
-    late: bool = False
 
 
 def retransmitting(case: Retransmitting) -> tuple[int, Limit, tuple[Step, ...]]:
     """When it gives up (jiffies), what decides, the steps until then (tcp_retransmit_timer, tcp_write_timeout)."""
-    hz, rto, tries, since = case.hz, case.rto, case.tries, case.since
-    at = max(0, case.left) + (wheel(case.rto) if case.late else 0)
+    wheel, rto, tries, since = case.wheel, case.rto, case.tries, case.since
+    at = wheel.fires(case.left, case.grain)
     total = case.linear_so_far
     steps: list[Step] = []
     if case.first:
-        steps.append(Step(_ms(at, hz), case.first))
-        at += rto
+        steps.append(Step(wheel.ms(at), case.first))
+        at = wheel.after(at, rto)
     for _ in range(_MOST_STEPS):
         over = _over(case, at, rto, tries, since)
         if over is not None:
             return at, over, tuple(steps)
         tries += case.quiet is None
         total += 1
-        steps.append(Step(_ms(at, hz), case.what))
+        steps.append(Step(wheel.ms(at), case.what))
         if since is None:
-            since = -_ms(at, hz)
+            since = -wheel.ms(at)
         if not (case.thin and tries <= _THIN_RETRIES) and total > case.linear:
             rto = min(rto << 1, case.rto_max)
         delay = rto
         if case.user_timeout:
-            delay = max(1, min(rto, (case.user_timeout - _ms(at, hz) - since) * hz // 1000))
-        at += delay + (wheel(delay) if case.late else 0)
+            delay = max(1, min(rto, -(-(case.user_timeout - wheel.ms(at) - since) * wheel.hz // 1000)))
+        at = wheel.after(at, delay)
     return at, case.boundary(rto), tuple(steps)
 
 
 def _over(case: Retransmitting, at: int, rto: int, tries: int, since: int | None) -> Limit | None:
     """What ends it when the timer fires (retransmits_timed_out)."""
     if case.quiet is not None:
-        return _window_shut(case, at, 0 if since is None else _ms(at, case.hz) + since)
+        return _window_shut(case, at, 0 if since is None else case.wheel.ms(at) + since)
     if case.tries_limit is not None and tries >= case.tries_limit.value:
         return case.tries_limit
     if not tries or since is None:
         return None
-    passed = _ms(at, case.hz) + since
+    passed = case.wheel.ms(at) + since
     if case.user_timeout:
         return Limit("TCP_USER_TIMEOUT", case.user_timeout) if passed >= case.user_timeout else None
     limit = case.boundary(rto)
-    return limit if passed >= _ms(model_timeout(limit.value, case.base, case.rto_max), case.hz) else None
+    return limit if passed >= case.wheel.ms(model_timeout(limit.value, case.base, case.rto_max)) else None
 
 
 def _window_shut(case: Retransmitting, at: int, passed: int) -> Limit | None:
     """The same of data in flight into a window that was closed afterwards (tcp_rtx_probe0_timed_out, since v6.6)."""
     if case.user_timeout and passed > case.user_timeout:
         return Limit("TCP_USER_TIMEOUT", case.user_timeout)
-    patience = 2 * _ms(case.rto_max, case.hz)
-    over = _ms(at + (case.quiet or 0), case.hz) > patience and passed > patience
+    patience = 2 * case.wheel.ms(case.rto_max)
+    over = case.wheel.ms(at + (case.quiet or 0)) > patience and passed > patience
     return Limit("twice the largest RTO", patience) if over else None
 
 
@@ -137,10 +158,14 @@ def model_timeout(boundary: int, base: int, rto_max: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Probing:
-    """A socket that waits for a window. ``since``: jiffies since the first probe, None before it."""
+    """A socket that waits for a window. ``since``: jiffies since the first probe, None before it.
 
-    hz: int
+    ``answered``: the peer acknowledges probes, so that none counts.
+    """
+
+    wheel: Wheel
     left: int
+    grain: int
     rto: int
     rto_max: int
     rto_min: int
@@ -150,15 +175,15 @@ class Probing:
     retries: int
     limit: Callable[[bool], Limit]
     orphan: bool = False
+    answered: bool = False
     user_timeout: int = 0
-    late: bool = False
 
 
 def probing(case: Probing) -> tuple[int, Limit, tuple[Step, ...]]:
     """As ``retransmitting``, of zero-window probes (tcp_probe_timer, tcp_send_probe0)."""
-    probes, backoff, since = case.probes, case.backoff, case.since
-    patience = case.user_timeout * case.hz // 1000
-    at = max(0, case.left) + (wheel(case.left) if case.late else 0)
+    wheel, probes, backoff, since = case.wheel, case.probes, case.backoff, case.since
+    patience = -(-case.user_timeout * wheel.hz // 1000)
+    at = wheel.fires(case.left, case.grain)
     steps: list[Step] = []
     for _ in range(_MOST_STEPS):
         if since is None:
@@ -169,14 +194,14 @@ def probing(case: Probing) -> tuple[int, Limit, tuple[Step, ...]]:
         limit = case.limit(alive)
         if (case.orphan and not alive and backoff >= limit.value) or probes >= limit.value:
             return at, limit, tuple(steps)
-        steps.append(Step(_ms(at, case.hz), "probes the closed window"))
-        probes += 1
+        steps.append(Step(case.wheel.ms(at), "probes the closed window"))
+        probes += not case.answered
         backoff += backoff < case.retries
         steepest = (case.rto_max // case.rto_min).bit_length()
         delay = min(max(case.rto, case.rto_min) << min(backoff, steepest), case.rto_max)
         if patience:
             delay = min(delay, max(patience - at - since, 2))
-        at += delay + (wheel(delay) if case.late else 0)
+        at = wheel.after(at, delay)
     return at, case.limit(True), tuple(steps)
 
 
@@ -184,21 +209,21 @@ def probing(case: Probing) -> tuple[int, Limit, tuple[Step, ...]]:
 class Keepalive:
     """An idle socket with SO_KEEPALIVE. ``quiet``: jiffies since something came."""
 
-    hz: int
+    wheel: Wheel
     left: int
+    grain: int
     quiet: int
     time: int
     interval: int
     probes: int
     limit: Limit
     user_timeout: int = 0
-    late: bool = False
 
 
 def keepalive(case: Keepalive) -> tuple[int, Limit, tuple[Step, ...]]:
     """As ``retransmitting``, of keepalive probes (tcp_keepalive_timer)."""
-    probes = case.probes
-    at = max(0, case.left) + (wheel(case.left) if case.late else 0)
+    wheel, probes = case.wheel, case.probes
+    at = wheel.fires(case.left, case.grain)
     steps: list[Step] = []
     for _ in range(_MOST_STEPS):
         quiet = case.quiet + at
@@ -206,16 +231,12 @@ def keepalive(case: Keepalive) -> tuple[int, Limit, tuple[Step, ...]]:
             delay = case.time - quiet
         else:
             if case.user_timeout:
-                if quiet >= case.user_timeout * case.hz // 1000 and probes > 0:
+                if quiet >= -(-case.user_timeout * wheel.hz // 1000) and probes > 0:
                     return at, Limit("TCP_USER_TIMEOUT", case.user_timeout), tuple(steps)
             elif probes >= case.limit.value:
                 return at, case.limit, tuple(steps)
-            steps.append(Step(_ms(at, case.hz), "asks whether the peer is there"))
+            steps.append(Step(case.wheel.ms(at), "asks whether the peer is there"))
             probes += 1
             delay = case.interval
-        at += delay + (wheel(delay) if case.late else 0)
+        at = wheel.after(at, delay)
     return at, case.limit, tuple(steps)
-
-
-def _ms(jiffies: int, hz: int) -> int:
-    return jiffies * 1000 // hz

@@ -12,10 +12,12 @@ from sockcrash.decode.ladder import (
     Limit,
     Probing,
     Retransmitting,
+    Wheel,
+    grain_at,
+    grain_of,
     keepalive,
     probing,
     retransmitting,
-    wheel,
 )
 from sockcrash.kernel.options import settings
 from sockcrash.model import Absent, Reason, Section
@@ -32,7 +34,6 @@ __all__ = ("Facts", "connection_gives_up")
 # include/net/tcp.h, in seconds: TCP_RTO_MAX, TCP_TIMEWAIT_LEN; TCP_RTO_MIN and TCP_TIMEOUT_INIT in ms
 _RTO_MAX, _TIMEWAIT, _RTO_MIN_MS, _TIMEOUT_INIT_MS = 120, 60, 200, 1000
 _ORPHAN_RETRIES = 8  # where the sysctl is 0 and the peer was heard of (tcp_orphan_retries)
-_INITIAL_SSTHRESH = 0x7FFFFFFF
 _THIN = 4  # tcp_stream_is_thin
 _OPENING = ("SYN_SENT", "SYN_RECV")
 _NO_TIMER = Absent(Reason.NOT_APPLICABLE, "no timer runs that could end it")
@@ -47,13 +48,15 @@ Case = TypeVar("Case", Retransmitting, Probing, Keepalive)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one full TCP socket: its state, sections, timers by name, and the sysctls of its namespace."""
+    """What is known of one full TCP socket: its state, the sections tcp and tcp_timers, timers by name,
+    the sysctls of its namespace."""
 
     state: str
     dead: bool
     keepopen: bool
     error: int
     tcp: Section
+    armed: Section
     timers: Mapping[str, Timer]
     sysctl: Mapping[str, Any]
     clock: Clock
@@ -70,6 +73,16 @@ class Facts:
             if not timer.pending or isinstance(timer.expires_in_ms, Absent)
             else self.jiffies(timer.expires_in_ms)
         )
+
+    @property
+    def wheel(self) -> Wheel:
+        """The timer wheel now."""
+        return Wheel(self.clock.jiffies, self.clock.hz)
+
+    def grain(self, flags: str, delay: int) -> int:
+        """How coarse the wheel is where a timer waits; by what it was set to where its flags are not known."""
+        own = self.armed[flags]
+        return grain_of(delay) if isinstance(own, Absent) else grain_at(own)
 
     def setting(self, setting: settings.Setting, otherwise: int = 0) -> Limit:
         """A sysctl; ``otherwise`` where this kernel has none."""
@@ -142,19 +155,17 @@ def connection_gives_up(facts: Facts) -> GivesUp | Absent:
 
 
 def _made(
-    run: Callable[[Case], tuple[int, Limit, tuple[Step, ...]]], case: Case, because: str, unless: str
+    run: Callable[[Case], tuple[int, Limit, tuple[Step, ...]]],
+    case: Case,
+    because: str,
+    unless: str,
 ) -> GivesUp:
-    """The run of a case with all timers in time, and with all as late as they may be."""
     at, limit, steps = run(case)
-    latest = run(replace(case, late=True))[0]
-    ms = 1000 / case.hz
-    return GivesUp(
-        because, int(at * ms), int(max(at, latest) * ms), limit.name, limit.value, unless, _TIMED_OUT, steps
-    )
+    return GivesUp(because, case.wheel.ms(at), limit.name, limit.value, unless, _TIMED_OUT, steps)
 
 
 def _retransmission(facts: Facts, timer: str) -> GivesUp:
-    tcp, hz = facts.tcp, facts.clock.hz
+    tcp = facts.tcp
     opening = facts.state in _OPENING
     first = {
         "loss-probe": "sends a tail loss probe",
@@ -164,8 +175,9 @@ def _retransmission(facts: Facts, timer: str) -> GivesUp:
     linear = facts.setting(settings.TCP_SYN_LINEAR_TIMEOUTS).value if facts.state == "SYN_SENT" else 0
     own = tcp["icsk_syn_retries"]
     case = Retransmitting(
-        hz,
+        facts.wheel,
         facts.left(timer) or 0,
+        facts.grain("xmit_flags", tcp["icsk_rto"]),
         tcp["icsk_rto"],
         facts.rto_max,
         facts.jiffies(_TIMEOUT_INIT_MS if opening else _RTO_MIN_MS),
@@ -217,11 +229,13 @@ def _orphan_limit(facts: Facts, alive: bool) -> Limit:
 
 
 def _is_thin(facts: Facts) -> bool:
-    """Whether time-outs don't double the RTO: few segments in flight, and TCP_THIN_LINEAR_TIMEOUTS or the sysctl."""
+    """Whether time-outs don't double the RTO: few segments in flight, and TCP_THIN_LINEAR_TIMEOUTS or the sysctl.
+
+    (A stream in its first slow start is not thin, but the first time-out ends that.)
+    """
     tcp = facts.tcp
     wanted = tcp["thin_lto"] == 1 or facts.setting(settings.TCP_THIN_LINEAR_TIMEOUTS).value
-    started = isinstance(tcp["snd_ssthresh"], int) and tcp["snd_ssthresh"] < _INITIAL_SSTHRESH
-    return bool(wanted) and facts.state == "ESTABLISHED" and started and tcp["packets_out"] < _THIN
+    return bool(wanted) and facts.state == "ESTABLISHED" and tcp["packets_out"] < _THIN
 
 
 def _age(facts: Facts, stamp: int) -> int:
@@ -233,8 +247,9 @@ def _window(facts: Facts) -> GivesUp:
     tcp = facts.tcp
     stamp = tcp["icsk_probes_tstamp"]
     case = Probing(
-        facts.clock.hz,
+        facts.wheel,
         facts.left("persist") or 0,
+        facts.grain("xmit_flags", tcp["icsk_rto"]),
         tcp["icsk_rto"],
         facts.rto_max,
         facts.jiffies(_RTO_MIN_MS),
@@ -244,6 +259,7 @@ def _window(facts: Facts) -> GivesUp:
         facts.setting(settings.TCP_RETRIES2).value,
         lambda alive: _orphan_limit(facts, alive) if facts.dead else facts.setting(settings.TCP_RETRIES2),
         orphan=facts.dead,
+        answered=bool(tcp["icsk_user_timeout"] and tcp["icsk_backoff"] and not tcp["icsk_probes_out"]),
         user_timeout=tcp["icsk_user_timeout"],
     )
     made = _made(probing, case, "orphan" if facts.dead else "zero-window", "unless the peer opens its window")
@@ -253,10 +269,11 @@ def _window(facts: Facts) -> GivesUp:
 
 
 def _keepalive(facts: Facts) -> GivesUp:
-    tcp = facts.tcp
+    tcp, left = facts.tcp, facts.left("keepalive") or 0
     case = Keepalive(
-        facts.clock.hz,
-        facts.left("keepalive") or 0,
+        facts.wheel,
+        left,
+        facts.grain("keepalive_flags", left),
         min(_age(facts, tcp["icsk_ack.lrcvtime"]), _age(facts, tcp["rcv_tstamp"])),
         facts.option_or(tcp["keepalive_time"], "TCP_KEEPIDLE", settings.TCP_KEEPALIVE_TIME).value,
         facts.option_or(tcp["keepalive_intvl"], "TCP_KEEPINTVL", settings.TCP_KEEPALIVE_INTVL).value,
@@ -269,21 +286,13 @@ def _keepalive(facts: Facts) -> GivesUp:
 
 def _fin_wait2(facts: Facts) -> GivesUp:
     """A closed socket waits for the peer's FIN, what exceeds TIME_WAIT's length by itself (tcp_fin_time)."""
-    tcp, hz = facts.tcp, facts.clock.hz
+    tcp, hz, wheel = facts.tcp, facts.clock.hz, facts.wheel
     limit = facts.option_or(tcp["linger2"], "TCP_LINGER2", settings.TCP_FIN_TIMEOUT)
-    rto = tcp["icsk_rto"]
-    left = facts.left("fin-wait2") or 0
+    rto, left = tcp["icsk_rto"], facts.left("fin-wait2") or 0
     more = max(limit.value, (rto << 2) - (rto >> 1)) - _TIMEWAIT * hz if tcp["linger2"] >= 0 else 0
-    at = max(0, left) + max(0, more)
-    latest = at + wheel(left) + wheel(max(0, more))
+    at = wheel.fires(left, facts.grain("keepalive_flags", left))
+    if more > 0:
+        at = wheel.after(at, more)
     then = "gone, after a time as a mini socket" if more > 0 else "a reset is sent"
-    ms = 1000 / hz
-    return GivesUp(
-        "fin-wait2",
-        int(at * ms),
-        int(latest * ms),
-        limit.name,
-        limit.value // hz,
-        "unless the peer closes too",
-        then,
-    )
+    seconds = limit.value // hz
+    return GivesUp("fin-wait2", wheel.ms(at), limit.name, seconds, "unless the peer closes too", then)

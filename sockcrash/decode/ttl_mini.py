@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.decode.ladder import Limit, wheel
+from sockcrash.decode.ladder import Limit, Wheel, grain_of
 from sockcrash.kernel.fields_tcp import LISTENER
 from sockcrash.kernel.options import settings
 from sockcrash.model import Absent, Reason, Section
@@ -21,7 +21,8 @@ __all__ = ("mini_gives_up",)
 
 _NO_TIMER = Absent(Reason.NOT_APPLICABLE, "no timer runs that could end it")
 _NO_LISTENER = Absent(Reason.NOT_APPLICABLE, "its listener is not known")
-_RTO_MAX = 120  # TCP_RTO_MAX in seconds, where a listener has no member for it
+# include/net/tcp.h, in seconds: TCP_TIMEWAIT_LEN; TCP_RTO_MAX, where a listener has no member for it
+_TIMEWAIT, _RTO_MAX = 60, 120
 _MOST = 256  # num_timeout is a u8
 
 
@@ -30,54 +31,53 @@ def mini_gives_up(kernel: Kernel, mini: Section, state: str, net: int, timer: Ti
     left = timer.expires_in_ms
     if isinstance(left, Absent):
         return _NO_TIMER if not timer.pending else left
-    hz = kernel.clock().hz
+    clock = kernel.clock()
+    wheel = Wheel(clock.jiffies, clock.hz)
+    due = -(-left * clock.hz // 1000)
     if "tw_substate" in mini:
-        at = max(0, left)
-        latest = at + wheel(at * hz // 1000) * 1000 // hz
-        waits = "fin-wait2" if state == "FIN_WAIT2" else "time-wait"
-        unless = (
-            "unless the peer closes too" if state == "FIN_WAIT2" else "unless the peer sends its FIN again"
-        )
-        return GivesUp(waits, at, latest, "the timer that was set when it began", None, unless, "gone")
+        return _timewait(kernel, state, net, wheel, due)
     try:
-        return _request(kernel, mini, net, left)
+        return _request(kernel, mini, net, wheel, due)
     except drgn.FaultError as error:
         return kernel.unreadable(error)
 
 
-def _request(kernel: Kernel, mini: Section, net: int, left: int) -> GivesUp | Absent:
+def _timewait(kernel: Kernel, state: str, net: int, wheel: Wheel, due: int) -> GivesUp:
+    """How long the timer was set for is TIME_WAIT's length, or what the namespace leaves a peer to send its FIN."""
+    length = _TIMEWAIT * wheel.hz
+    limit = Limit("TCP_TIMEWAIT_LEN", _TIMEWAIT)
+    if state == "FIN_WAIT2":
+        patience = settings.read_settings(kernel, net)[settings.TCP_FIN_TIMEOUT.name]
+        length = length if isinstance(patience, Absent) else min(patience, length)
+        limit = Limit(settings.TCP_FIN_TIMEOUT.name, length // wheel.hz)
+    waits = "fin-wait2" if state == "FIN_WAIT2" else "time-wait"
+    unless = "unless the peer closes too" if state == "FIN_WAIT2" else "unless the peer sends its FIN again"
+    at = wheel.fires(due, grain_of(max(length, due)))
+    return GivesUp(waits, wheel.ms(at), limit.name, limit.value, unless, "gone")
+
+
+def _request(kernel: Kernel, mini: Section, net: int, wheel: Wheel, due: int) -> GivesUp | Absent:
     """net/ipv4/inet_connection_sock.c, reqsk_timer_handler() and syn_ack_recalc()."""
     if not mini["listener"] or isinstance(mini["listener"], Absent):
         return _NO_LISTENER
     (listener,) = kernel.reader(LISTENER).sections(mini["listener"])
-    hz = kernel.clock().hz
+    hz = wheel.hz
     limit = _limit(kernel, listener, net)
     if isinstance(limit, Absent):
         return limit
     first = hz if isinstance(mini["timeout"], Absent) else mini["timeout"]
     rto_max = _RTO_MAX * hz if isinstance(listener["icsk_rto_max"], Absent) else listener["icsk_rto_max"]
     defer, acked, timeouts = listener["rskq_defer_accept"], mini["acked"], mini["num_timeout"]
-    at = max(0, left) * hz // 1000
-    late = at + wheel(at)
+    at = wheel.fires(due, grain_of(min(first << timeouts, rto_max)))
     steps: list[Step] = []
     while timeouts < min(limit.value, _MOST):
         sends = not acked or timeouts >= defer - 1
-        steps.append(
-            Step(at * 1000 // hz, "sends the SYN-ACK again" if sends else "goes on waiting for data")
-        )
+        does = "sends the SYN-ACK again" if sends else "goes on waiting for data"
+        steps.append(Step(wheel.ms(at), does))
         timeouts += 1
-        delay = min(first << timeouts, rto_max)
-        at, late = at + delay, late + delay + wheel(delay)
-    return GivesUp(
-        "handshake",
-        at * 1000 // hz,
-        late * 1000 // hz,
-        limit.name,
-        limit.value,
-        "unless the peer completes the handshake",
-        "forgotten",
-        tuple(steps),
-    )
+        at = wheel.after(at, min(first << timeouts, rto_max))
+    unless = "unless the peer completes the handshake"
+    return GivesUp("handshake", wheel.ms(at), limit.name, limit.value, unless, "forgotten", tuple(steps))
 
 
 def _limit(kernel: Kernel, listener: Section, net: int) -> Limit | Absent:

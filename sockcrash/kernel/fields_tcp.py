@@ -149,6 +149,19 @@ TCP_TIMERS = Group(
             Place("icsk_keepalive_timer.entry.pprev", commit="08dfe370239e"),
             Place("icsk_inet.sk.sk_timer.entry.pprev"),
         ),
+        # In which level of the timer wheel they wait (TIMER_ARRAYMASK).
+        row(
+            "xmit_flags",
+            _I,
+            Place("icsk_inet.sk.tcp_retransmit_timer.flags", commit="9a5e5334adc0", since="v6.19"),
+            Place("icsk_retransmit_timer.flags"),
+        ),
+        row(
+            "keepalive_flags",
+            _I,
+            Place("icsk_keepalive_timer.flags", commit="08dfe370239e"),
+            Place("icsk_inet.sk.sk_timer.flags"),
+        ),
         row("delack_expires", _I, "icsk_ack.timeout", "icsk_delack_timer.expires"),
         row("pacing_expires", _T, Place("pacing_timer._softexpires"), Place("pacing_timer.node.expires")),
         row("pacing_state", _T, "pacing_timer.state", "pacing_timer.is_queued"),

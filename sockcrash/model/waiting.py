@@ -24,14 +24,13 @@ class Step:
 class GivesUp:
     """When the kernel will end a connection by itself if nothing changes, and what decides that.
 
-    ``because`` of what it waits for. ``in_ms``: if all timers fire in time; ``latest_ms``: as late as the timer wheel
-    lets them. ``decided_by``: the sysctl or option that sets the limit, which is ``limit`` in its own unit. ``unless``:
-    what would start the count anew. ``then``: what becomes of the socket. ``steps`` until then, the end not included.
+    ``because`` of what it waits for. ``decided_by``: the sysctl or option that sets the limit, which is ``limit`` in
+    its own unit. ``unless``: what would start the count anew. ``then``: what becomes of the socket. ``steps`` until
+    then, the end not included.
     """
 
     because: str
     in_ms: int
-    latest_ms: int
     decided_by: str
     limit: int | None
     unless: str

@@ -20,7 +20,6 @@ def gives_up_object(end: GivesUp | None) -> dict[str, Any] | None:
     return {
         "because": end.because,
         "in_ms": end.in_ms,
-        "latest_ms": end.latest_ms,
         "decided_by": end.decided_by,
         "limit": end.limit,
         "unless": end.unless,

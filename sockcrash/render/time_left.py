@@ -78,9 +78,7 @@ def gives_up_lines(end: GivesUp | Absent | None) -> Iterator[str]:
     if isinstance(end, Absent):
         yield "never by itself" if end.reason is Reason.NOT_APPLICABLE else show(end)
         return
-    late = end.latest_ms - end.in_ms
-    more = f", at most {milliseconds(late)} later" if late >= 1000 else ""
-    yield f"in {milliseconds(end.in_ms)}{more} ({end.then}), {end.unless}; {limit_text(end)} decides"
+    yield f"in {milliseconds(end.in_ms)} ({end.then}), {end.unless}; {limit_text(end)} decides"
     if end.steps:
         shown = ", ".join(f"{milliseconds(step.in_ms)}" for step in end.steps[:_MOST_STEPS])
         rest = ", ..." if len(end.steps) > _MOST_STEPS else ""
