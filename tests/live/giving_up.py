@@ -151,7 +151,7 @@ def cases(servers: dict[int, socket.socket]) -> tuple[dict[str, tuple[str, Ended
     vanish()
     answered = clients["window-answered"] = socket.create_connection((HERE, NEAR))
     answered.setsockopt(TCP, OPTIONS["TCP_USER_TIMEOUT"], 9000)
-    kept.append(servers[NEAR].accept()[0])
+    kept += [answered, servers[NEAR].accept()[0]]
     fill(answered)
     for label in ("retries2", "user-timeout", "thin", "orphan"):
         clients[label].sendall(b"d" * 3000)
