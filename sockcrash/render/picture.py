@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ("picture_lines",)
 
-WIDTH = 80
+WIDTH = 78  # of a terminal of 80 columns, without the indent of a record
 _INDENT = 4
 _LABEL = 12  # columns between two marks at least: a name of a mark, or a signed number of 32 bits
 _MOST_ISLANDS = 6
