@@ -47,7 +47,7 @@ def queues_of(kernel: Kernel, kind: str, parts: Parts, want: Want) -> tuple[Queu
         beginnings = _beginnings(kernel, kind, parts.address)
     except drgn.FaultError as error:
         lost = kernel.unreadable(error)
-        return tuple(Queue(lane.name, lost, lost, lost) for lane in lanes(kernel, kind, parts))
+        return tuple(_lost(lane, lost) for lane in lanes(kernel, kind, parts))
     return tuple(
         _queue(kernel, kind, parts.address, lane, want) if _place(lane) in beginnings else _empty(lane, want)
         for lane in lanes(kernel, kind, parts)
@@ -74,6 +74,8 @@ def _beginnings(kernel: Kernel, kind: str, address: int) -> dict[str, tuple[int,
 
 
 def _empty(lane: Lane, want: Want) -> Queue:
+    if isinstance(lane.base, Absent):
+        return _lost(lane, lane.base)
     return Queue(
         lane.name, 0, 0, 0, base=lane.base, runs=lane.fate and (), segments=() if want.segments else None
     )
@@ -81,6 +83,8 @@ def _empty(lane: Lane, want: Want) -> Queue:
 
 def _queue(kernel: Kernel, kind: str, address: int, lane: Lane, want: Want) -> Queue:
     """One queue. That of a running kernel may change while it is followed: then it is tried again."""
+    if isinstance(lane.base, Absent):
+        return _lost(lane, lane.base)
     lost = Absent(Reason.UNREADABLE)
     for _ in range(_TRIES if kernel.live else 1):
         trouble: list[str] = []
@@ -92,7 +96,13 @@ def _queue(kernel: Kernel, kind: str, address: int, lane: Lane, want: Want) -> Q
         if not trouble:
             return _counted(kernel, lane, found, want)
         lost = Absent(Reason.UNREADABLE if kernel.index is None else Reason.NOT_IN_SNAPSHOT, trouble[0])
-    return Queue(lane.name, lost, lost, lost, base=lane.base)
+    return _lost(lane, lost)
+
+
+def _lost(lane: Lane, why: Absent) -> Queue:
+    """A queue of which nothing can be told."""
+    base = why if isinstance(lane.base, Absent) else lane.base
+    return Queue(lane.name, why, why, why, base=base, runs=None if lane.fate is None else why)
 
 
 def _buffers(

@@ -28,11 +28,14 @@ _UDP = ("udp", "udplite")
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A queue that a kind of socket has: what its buffers say, and the fate of their bytes if they have one."""
+    """A queue that a kind of socket has: what its buffers say, and the fate of their bytes if they have one.
+
+    An absent ``base`` is why nothing can be said of them.
+    """
 
     name: str
     describe: Describe
-    base: tuple[str, int] | None = None
+    base: tuple[str, int] | Absent | None = None
     fate: Callable[[Segment], str] | None = None
 
 
@@ -49,9 +52,10 @@ def lanes(kernel: Kernel, kind: str, parts: Parts) -> tuple[Lane, ...]:
 
 
 def _tcp(kernel: Kernel, tcp: Section) -> tuple[Lane, ...]:
-    start, end = tcp["snd_una"], tcp["rcv_nxt"]
-    received, sent = _stream(kernel, end, tcp["copied_seq"]), _sent(kernel, start)
-    behind, before = _base("rcv_nxt", end), _base("snd_una", start)
+    start, end, read = tcp["snd_una"], tcp["rcv_nxt"], tcp["copied_seq"]
+    received, sent = _stream(kernel, end, read), _sent(kernel, start)
+    behind = read if isinstance(read, Absent) else _base("rcv_nxt", end)
+    before = _base("snd_una", start)
     return (
         Lane("receive", received, behind),
         Lane("out-of-order", received, behind, lambda _: "out-of-order"),
@@ -60,8 +64,8 @@ def _tcp(kernel: Kernel, tcp: Section) -> tuple[Lane, ...]:
     )
 
 
-def _base(name: str, value: int | Absent) -> tuple[str, int] | None:
-    return None if isinstance(value, Absent) else (name, value)
+def _base(name: str, value: int | Absent) -> tuple[str, int] | Absent:
+    return value if isinstance(value, Absent) else (name, value)
 
 
 def _plain(skb: Skb) -> Segment:
@@ -70,18 +74,19 @@ def _plain(skb: Skb) -> Segment:
 
 def _stream(kernel: Kernel, base: int | Absent, done: int | Absent) -> Describe:
     """Segments of a stream, relative to ``base``, of which what lies before ``done`` does not count any more."""
+    if isinstance(base, Absent) or isinstance(done, Absent):
+        return _plain
     part = tcp_part(kernel)
-    zero, past = (0 if isinstance(seq, Absent) else seq for seq in (base, done))
 
     def describe(skb: Skb) -> Segment:
         cb = part(skb.cb)
-        gone = min(max(0, _difference(past, cb["seq"])), skb.len)
+        gone = min(max(0, _difference(done, cb["seq"])), skb.len)
         return Segment(
             skb.address,
             skb.len - gone,
             skb.truesize,
-            start=_difference(cb["seq"], zero),
-            end=_difference(cb["end_seq"], zero),
+            start=_difference(cb["seq"], base),
+            end=_difference(cb["end_seq"], base),
             flags=uapi.bits_of(uapi.TCP_FLAGS, cb["tcp_flags"]),
         )
 

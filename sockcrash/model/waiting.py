@@ -87,7 +87,7 @@ class Queue:
     bytes: int | Absent | None = None
     truesize: int | Absent | None = None
     limit: int | Absent | None = None
-    base: tuple[str, int] | None = None
+    base: tuple[str, int] | Absent | None = None
     fds: int | Absent | None = None
-    runs: tuple[Run, ...] | None = None
+    runs: tuple[Run, ...] | Absent | None = None
     segments: tuple[Segment, ...] | None = None

@@ -43,9 +43,12 @@ def _queue(queue: Queue, where: str, absent: dict[str, str]) -> dict[str, Any]:
         value = getattr(queue, name)
         if value is not None:
             out[name] = _plain(value, f"{where}.{name}", absent)
-    if queue.base is not None:
+    for name in ("base", "runs"):
+        if isinstance(getattr(queue, name), Absent):
+            out[name] = _plain(getattr(queue, name), f"{where}.{name}", absent)
+    if isinstance(queue.base, tuple):
         out["base"] = {"name": queue.base[0], "value": queue.base[1]}
-    if queue.runs is not None:
+    if isinstance(queue.runs, tuple):
         out["runs"] = [{"from": run.start, "to": run.end, "fate": run.fate} for run in queue.runs]
     if queue.segments is not None:
         out["segments"] = [

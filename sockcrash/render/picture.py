@@ -69,7 +69,8 @@ def _numbers(tcp: Section, *names: str) -> list[int] | None:
 
 
 def _runs(queues: Mapping[str, Queue], name: str) -> tuple[Run, ...]:
-    return (queues[name].runs or ()) if name in queues else ()
+    runs = queues[name].runs if name in queues else ()
+    return runs if isinstance(runs, tuple) else ()
 
 
 def _send(tcp: Section, queues: Mapping[str, Queue]) -> Iterator[str]:

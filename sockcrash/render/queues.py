@@ -49,7 +49,9 @@ def queues_table(queues: tuple[Queue, ...]) -> Iterator[str]:
     """Every queue that is not empty, buffer by buffer."""
     filled = [queue for queue in queues if queue.skbs]
     for queue in filled:
-        base = f"; sequence numbers relative to {queue.base[0]} {queue.base[1]}" if queue.base else ""
+        base = ""
+        if isinstance(queue.base, tuple):
+            base = f"; sequence numbers relative to {queue.base[0]} {queue.base[1]}"
         yield f"{_summary(queue)}{base}"
         yield from (f"  {line}" for line in _segments(queue))
     if not filled:

@@ -86,8 +86,8 @@ def read_settings(kernel: Kernel, net: int) -> Mapping[str, Any]:
     Read once per namespace; on a live kernel once a second.
     """
     memo: dict[int, tuple[int, Mapping[str, Any]]] = kernel.cache.setdefault("settings", {})
-    now = kernel.clock().jiffies
-    if net not in memo or (kernel.live and now - memo[net][0] > kernel.clock().hz):
+    now, second = kernel.clock().ticks, kernel.clock().rate
+    if net not in memo or (kernel.live and now - memo[net][0] > second):
         memo[net] = (now, _read(kernel, net))
     return memo[net][1]
 
