@@ -91,7 +91,7 @@ def is_about_something(entry: Entry) -> bool:
         known = {name for section, name in MEMBERS if section == entry.section} | rows_of(entry.section)
         return names <= known
     if entry.sort == "option":
-        return {(entry.section, name) for name in names} <= set(OPTIONS)
+        return (entry.section, entry.name) in OPTIONS
     if entry.sort == "flag":
         return entry.section in {name for _, name in MEMBERS} | {"TCP_SKB_CB(skb)->sacked"}
     return names <= set(STATES if entry.sort == "state" else TIMERS)
