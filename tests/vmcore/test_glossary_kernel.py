@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -99,3 +100,13 @@ def test_values_that_the_text_gives_are_those_of_the_kernel() -> None:
                 checked.append(name)
 
     assert {"ICSK_ACK_PUSHED2", "TSQ_QUEUED", "TCP_CHRONO_SNDBUF_LIMITED", "SK_PACING_FQ"} <= set(checked)
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_every_value_of_every_socket_has_its_meaning(series: str) -> None:
+    """Of all families, as this kernel's records have them."""
+    ended = Dump(series, dump_directory(series)).inspect("--all", "--explain")
+    values = [line for line in ended.out.splitlines() if re.match(r"    [\w.\[\]-]+ +\S", line)]
+
+    assert len(values) > 10_000
+    assert {line.split()[0] for line in values if not line.endswith((".", ")"))} == set()
