@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import SERIES, Dump, dump_directory
-from sockcrash.glossary import entries
+from sockcrash.glossary import entries, section_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from drgn import Program
+    from drgn import Program, Type
 
 pytestmark = [
     pytest.mark.vm,
@@ -29,7 +29,7 @@ pytestmark = [
 
 # Modules of these kernels, of which no debug information is loaded here.
 OF_MODULES = (
-    "net/ax25/", "net/sched/", "net/tls/", "net/vmw_vsock/", "net/ipv4/inet_diag.c", "net/ipv4/tcp_diag.c",
+    "net/ax25/", "net/ipv4/tcp_bbr", "net/ipv4/tcp_dctcp", "net/sched/", "net/tls/", "net/vmw_vsock/", "net/ipv4/inet_diag.c", "net/ipv4/tcp_diag.c",
     "net/ipv4/udp_tunnel_core.c",
 )  # fmt: skip
 # Macros, which debug information doesn't have.
@@ -100,6 +100,18 @@ def test_values_that_the_text_gives_are_those_of_the_kernel() -> None:
                 checked.append(name)
 
     assert {"ICSK_ACK_PUSHED2", "TSQ_QUEUED", "TCP_CHRONO_SNDBUF_LIMITED", "SK_PACING_FQ"} <= set(checked)
+
+
+def test_congestion_controls_have_these_members() -> None:
+    """Cubic is a part of all kernels here; what is converted is not looked for."""
+    members = {name for prog in programs() for name in leaves(prog.type("struct bictcp", "tcp_cubic.c"))}
+
+    assert {entry.name for entry in section_entries("member", "cc-cubic")} == members
+
+
+def leaves(type_: Type) -> set[str]:
+    """Names of the members of a struct without structs in it."""
+    return {member.name for member in type_.members or () if member.name}
 
 
 @pytest.mark.parametrize("series", SERIES)
