@@ -29,8 +29,8 @@ pytestmark = [
 
 # Modules of these kernels, of which no debug information is loaded here.
 OF_MODULES = (
-    "net/ax25/", "net/ipv4/tcp_bbr", "net/ipv4/tcp_dctcp", "net/sched/", "net/tls/", "net/vmw_vsock/", "net/ipv4/inet_diag.c", "net/ipv4/tcp_diag.c",
-    "net/ipv4/udp_tunnel_core.c",
+    "net/ax25/", "net/ipv4/inet_diag.c", "net/ipv4/tcp_bbr", "net/ipv4/tcp_dctcp", "net/ipv4/tcp_diag.c",
+    "net/ipv4/udp_tunnel_core.c", "net/sched/", "net/tls/", "net/vmw_vsock/",
 )  # fmt: skip
 # Macros, which debug information doesn't have.
 MACROS = (
