@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ("SORTS", "Entry", "entries", "meaning", "plain", "section_entries")
 
 ALL = "record"
+_ALIKE = str.maketrans("- ", "__")
 SORTS = ("member", "option", "state", "timer", "flag", "word")
 
 
@@ -84,8 +85,8 @@ def section_entries(sort: str, section: str) -> tuple[Entry, ...]:
 
 
 def plain(name: str) -> str:
-    """A name as it is compared with others: ``FIN-WAIT-1``, ``fin_wait_1`` and ``Fin_Wait_1`` are one."""
-    return name.casefold().replace("-", "_")
+    """A name as it is compared with others: ``FIN-WAIT-1``, ``fin_wait_1`` and ``Fin wait 1`` are one."""
+    return name.casefold().translate(_ALIKE)
 
 
 @cache

@@ -205,6 +205,8 @@ def test_what_is_looked_up_is_found() -> None:
         "snd_wscale": "rx_opt.snd_wscale",
         "IRS": "rcv_isn",
         "PTO": "loss-probe",
+        "zero window probe": "persist",
+        "Zero Window": "zero-window",
     }.items():
         assert expected in [entry.name for entry in find(name)], name
 
