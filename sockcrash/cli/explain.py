@@ -111,6 +111,8 @@ _SECTIONS = {
 def _places_of_member(entry: Entry) -> Iterator[str]:
     from sockcrash.kernel.registry import GROUPS
 
+    if entry.section.startswith("cc-"):
+        yield f"icsk_ca_priv of {entry.section.removeprefix('cc-')}: {entry.name}"
     for name, group in GROUPS.items():
         if _SECTIONS.get(name, name) == entry.section:
             for field in group.fields:

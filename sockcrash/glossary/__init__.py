@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a name means: members, options, states, timers and flags, as data in ``data/SORT.SECTION[.THEME].toml``.
+"""What a name means: members, options, states, timers, flags and words of ours.
 
-A file is read when something of its section is asked for; ``entries`` has all of them. In a file each table is an
-entry, by its name: ``means`` (one line) and ``text``; ``unit`` with its scaling; ``implements``, the variables of
-RFCs; ``rfc`` ("9293 3.3.1": the number and the section) and ``docs`` (kernel documentation, manual pages);
-``written`` ("function,function file": where the kernel writes it); ``misread``, how one reads it wrong; ``also``,
-other names of the same thing, such as a value converted from it; ``of``, the member that a flag is a part of; ``see``.
+The data lie in ``data/SORT[.SECTION[.THEME]].toml``. A file is read when something of its section is asked for;
+``entries`` has all of them. In a file each table is an entry, by its name: ``means`` (one line) and ``text``;
+``unit`` with its scaling; ``implements``, the variables of RFCs; ``rfc`` ("9293 3.3.1": the number and the
+section) and ``docs`` (kernel documentation, manual pages); ``written`` ("function,function file": where the kernel
+writes it); ``misread``, how one reads it wrong; ``also``, other names of the same thing, such as a value converted
+from it; ``of``, the member that a flag or a word is a part of; ``see``.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 __all__ = ("SORTS", "Entry", "entries", "meaning", "plain", "section_entries")
 
 ALL = "record"
-SORTS = ("member", "option", "state", "timer", "flag")
+_ALIKE = str.maketrans("- ", "__")
+SORTS = ("member", "option", "state", "timer", "flag", "word")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one name means. ``section`` is that of a record, the level of an option, or what a flag is a part of.
+    """What one name means. ``section`` is that of a record, an option's level, what a flag or word is a part of.
 
     ``written`` are pairs of a file of the kernel's source and its functions.
     """
@@ -83,8 +85,8 @@ def section_entries(sort: str, section: str) -> tuple[Entry, ...]:
 
 
 def plain(name: str) -> str:
-    """A name as it is compared with others: ``FIN-WAIT-1``, ``fin_wait_1`` and ``Fin_Wait_1`` are one."""
-    return name.casefold().replace("-", "_")
+    """A name as it is compared with others: ``FIN-WAIT-1``, ``fin_wait_1`` and ``Fin wait 1`` are one."""
+    return name.casefold().translate(_ALIKE)
 
 
 @cache

@@ -27,18 +27,21 @@ def find(name: str) -> list[Entry]:
     ``tcp.snd_nxt`` and ``tcp_sock.snd_nxt`` say of which section. Capitals, hyphens and underscores don't matter.
     """
     wanted = plain(name).removesuffix("()")
-    index = _index()
-    found = index.get(wanted)
-    if found is None:
-        bare = next((wanted.removeprefix(one) for one in _PREFIXES if wanted.startswith(one)), "")
-        found = tuple(entry for entry in index.get(bare, ()) if entry.sort in ("state", "flag"))
-    if not found and "." in wanted:
-        struct, _, member = wanted.partition(".")
-        section = _STRUCTS.get(struct, struct)
-        found = tuple(entry for entry in index.get(member, ()) if plain(entry.section) == section)
-    if not found:
-        found = _last_parts().get(wanted, ())
-    return list(found)
+    found = (*_index().get(wanted, ()), *_last_parts().get(wanted, ()))
+    return list(dict.fromkeys(found or _prefixed(wanted) or _qualified(wanted)))
+
+
+def _prefixed(wanted: str) -> tuple[Entry, ...]:
+    """A state or a flag by its enumerator."""
+    bare = next((wanted.removeprefix(one) for one in _PREFIXES if wanted.startswith(one)), "")
+    return tuple(entry for entry in _index().get(bare, ()) if entry.sort in ("state", "flag"))
+
+
+def _qualified(wanted: str) -> tuple[Entry, ...]:
+    """A member with its section or its struct, an option with its level."""
+    struct, _, member = wanted.partition(".")
+    section = _STRUCTS.get(struct, struct)
+    return tuple(entry for entry in _index().get(member, ()) if plain(entry.section) == section)
 
 
 def near(name: str, count: int = 6) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.glossary import meaning
+from sockcrash.glossary import meaning, section_entries
 from sockcrash.model import Absent, Reason
 from sockcrash.render.text import head
 from sockcrash.render.units import show
@@ -99,6 +99,7 @@ def explained_record(record: SocketRecord) -> str:
     lines = list(_titled("record", _of_record(record)))
     for name, section in record.sections().items():
         lines += _titled(name, _members(section, member_section(record, name)))
+    lines += _titled("cc", _of_congestion_control(record))
     running = [(timer.name, timer.expires_in_ms) for timer in record.timers or () if timer.pending]
     lines += _titled(
         "timers", ((name, f"{show(left)} ms", _means("timer", "", name)) for name, left in running)
@@ -143,6 +144,13 @@ def _members(section: Mapping[str, Any], of: str) -> Iterator[tuple[str, str, st
         else:
             yield name, show(value), f"({entry.unit})" if entry.name in told and entry.unit else entry.means
             told.add(entry.name)
+
+
+def _of_congestion_control(record: SocketRecord) -> Iterator[tuple[str, str, str]]:
+    """The private area of those algorithms that the glossary knows."""
+    of = f"cc-{record.tcp['congestion']}" if record.cc else ""
+    if section_entries("member", of) and not isinstance(record.cc, Absent):
+        yield from _members(record.cc, of)
 
 
 def _options(record: SocketRecord) -> tuple[OptionValue, ...]:
