@@ -60,6 +60,7 @@ def _objects(text: str) -> dict[str, Any]:
 COMMANDS = (
     ("inspect", "--all", "--format", "jsonl"),
     ("inspect", "--all", "--format", "jsonl", "--every"),
+    ("inspect", "--all", "--format", "jsonl", "--queues"),
     (
         "inspect",
         "--all",
