@@ -14,7 +14,7 @@ from sockcrash.render.units import count, end, show, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sockcrash.overview import (
+    from sockcrash.model.overview import (
         Load,
         NamespaceSummary,
         ProcessSummary,

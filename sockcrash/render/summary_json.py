@@ -9,7 +9,7 @@ from sockcrash.model import Absent, Endpoint
 from sockcrash.render.holders import owner_object
 
 if TYPE_CHECKING:
-    from sockcrash.overview import Load, NamespaceSummary, Summary, TopSocket
+    from sockcrash.model.overview import Load, NamespaceSummary, Summary, TopSocket
 
 __all__ = ("summary_object",)
 

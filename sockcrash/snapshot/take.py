@@ -107,6 +107,8 @@ def _index(
             record.torn,
             owners,
             netns_paths=mounted.get(record.netns, ()) if isinstance(record.netns, int) else (),
+            netns_processes=record.netns_processes if isinstance(record.netns_processes, int) else None,
+            other_end=record.other_end,
             owner_netns=tuple(None if owner.pid is None else of_process[owner.pid] for owner in owners),
         )
     return index

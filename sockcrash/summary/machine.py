@@ -11,7 +11,7 @@ from sockcrash.kernel import accounts, mibs
 from sockcrash.kernel.namespaces import namespaces
 from sockcrash.kernel.netns import inode_of, paths, processes
 from sockcrash.model import Absent, Reason
-from sockcrash.overview import NamespaceSummary, ProtocolMemory, Summary
+from sockcrash.model.overview import NamespaceSummary, ProtocolMemory, Summary
 from sockcrash.summary.tally import Tally
 
 if TYPE_CHECKING:
