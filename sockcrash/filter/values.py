@@ -72,7 +72,8 @@ def _of_other_end(member: str) -> Get:
         if ends is None or isinstance(ends, Absent):
             return _NO_OTHER_END if ends is None else ends
         if member in OtherEnd.__dataclass_fields__:
-            return tuple(getattr(one, member) for one in ends)
+            values = (getattr(one, member) for one in ends)
+            return tuple(value for value in values if not isinstance(value, Absent))
         owners = [owner for one in ends if isinstance(one.owners, tuple) for owner in one.owners]
         return tuple(value for owner in owners if (value := getattr(owner, member)) is not None)
 

@@ -113,7 +113,7 @@ def _namespaces(namespaces: Sequence[NamespaceSummary]) -> Iterator[str]:
         yield layout(
             one.inode,
             printable(_name(one)),
-            one.processes,
+            "?" if isinstance(one.processes, Absent) else one.processes,
             one.load.sockets,
             sum(one.states.values()),
             f"{one.time_wait}/{one.max_time_wait}",

@@ -68,7 +68,7 @@ def _namespace(one: NamespaceSummary, where: str, absent: dict[str, str]) -> dic
         "inode": one.inode,
         "initial": one.initial,
         "names": list(one.names),
-        "processes": one.processes,
+        "processes": _plain(f"{where}.processes", one.processes, absent),
         **_load(one.load),
         "states": dict(one.states),
         "used": one.used,
