@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.decode.chosen import field_value
+from sockcrash.decode.want import AROUND, PARTS, Want
 from sockcrash.model import Absent, Reason, SocketRecord
 
 if TYPE_CHECKING:
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ("chosen",)
 
+_WANT = Want(None, PARTS - AROUND)
+
 
 def chosen(
     session: Session, handles: Iterable[Handle], names: tuple[str, ...]
 ) -> Iterator[tuple[SocketRecord, dict[str, Any]]]:
     """Each socket with the values of ``names``: a member of its structs, else a value of its record."""
     for handle in handles:
-        for record in session.records([handle], many=False):
+        for record in session.records([handle], many=False, want=_WANT):
             values = {name: field_value(session.kernel, record, name) for name in names}
             if any(
                 isinstance(value, Absent) and value.reason is Reason.UNREADABLE for value in values.values()

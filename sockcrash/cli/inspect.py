@@ -87,7 +87,7 @@ def command(
     from dataclasses import replace
 
     from sockcrash.cli.session import Session, parse_specs
-    from sockcrash.decode.want import EVERYTHING
+    from sockcrash.decode.want import ALONE, EVERYTHING
 
     if payload and not segments:
         raise UsageError("--payload goes with --queues")
@@ -108,7 +108,8 @@ def command(
         _show_fields(session, handles, fields, output_format, explain=explain)
     else:
         reader = session.option_reader(every=every) if output_format in ("text", "json", "jsonl") else None
-        want = replace(EVERYTHING, segments=segments, payload=payload or 0)
+        whole = EVERYTHING if output_format in ("text", "json", "jsonl") else ALONE
+        want = replace(whole, segments=segments, payload=payload or 0)
         records = session.records(handles, many=many, options=reader, want=want)
         _show(session, records, output_format, every=every, explain=explain)
     return session.status

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from sockcrash.cli.out import write, write_lines
-from sockcrash.cli.params import drgn_option, netns_option, output_options, target_options
+from sockcrash.cli.params import drgn_option, holder_options, netns_option, output_options, target_options
 
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
@@ -34,12 +34,13 @@ Row = tuple[int, str, tuple[Any, ...]]
 @click.option("--sort", metavar="[-]NAME", help="In the order of this; - before it turns the order round.")
 @click.option("--count-by", metavar="NAME,...", help="Only how many sockets are alike in these.")
 @drgn_option
+@holder_options
 @netns_option
 @output_options("text", "table", "json", "jsonl", "csv")
 @target_options
 def command(
     target: TargetOptions,
-    words: tuple[str, ...],
+    selected: Filter | None,
     columns: str | None,
     sort: str | None,
     count_by: str | None,
@@ -58,11 +59,11 @@ def command(
       sockcrash list 'tcp_nodelay = 0 and snd_cwnd < 3 and unacked > 0 and comm = nginx'
       sockcrash list -c vmcore kind = tcp -o local,peer,snd_cwnd,rtt,tcp_congestion --sort -rtt
       sockcrash list --count-by comm,state
+      sockcrash list --comm nginx --cgroup /system.slice -o local,peer,peer_comm,container
+      sockcrash list netns_processes = 0        # of namespaces that nobody is in any more
     """
-    from sockcrash.filter import parse_filter
     from sockcrash.filter.values import checked_values
 
-    selected = parse_filter(" ".join(words)) if words else None
     if count_by is not None:
         alike = checked_values(count_by, "--count-by")
         return _count(_session(target), alike, selected, netns, output_format)

@@ -65,6 +65,7 @@ def command(
     """
     from sockcrash.cli.session import Session, parse_specs
     from sockcrash.decode.chosen import checked_level, checked_name
+    from sockcrash.decode.want import ALONE
 
     wanted_names = frozenset(checked_name(name) for group in names for name in group.split(","))
     wanted_levels = frozenset(map(checked_level, levels))
@@ -73,9 +74,8 @@ def command(
     session = Session(target)
     handles = session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
     reader = session.option_reader(every=every, levels=wanted_levels, names=wanted_names)
-    records = session.records(
-        handles, many=everything or len(parsed) > 1 or any(spec.plural for spec in parsed), options=reader
-    )
+    many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
+    records = session.records(handles, many=many, options=reader, want=ALONE)
     if by_hand:
         from sockcrash.byhand import options_code
 

@@ -14,6 +14,7 @@ __all__ = (
     "FORMATS",
     "drgn_option",
     "filter_option",
+    "holder_options",
     "log_options",
     "netns_option",
     "output_options",
@@ -161,24 +162,50 @@ def netns_option(command: Command) -> Command:
     return _decorated(command, (option,))
 
 
+_HOLDER_OPTIONS: tuple[Callable[[Command], Command], ...] = (
+    click.option(
+        "--comm",
+        metavar="NAME",
+        help="Only sockets that a process of this name holds; or a pattern: 'ngin*'.",
+    ),
+    click.option(
+        "--cgroup",
+        metavar="PATH|CONTAINER",
+        help="Only sockets of this control group and those below it, or of the container whose id begins so.",
+    ),
+)
+
+
 def filter_option(command: Command) -> Command:
-    """Add --filter to a command that takes SPECs, which gets the Filter by the keyword ``selected``."""
-
-    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:  # noqa: ARG001
-        if value is None or ctx.resilient_parsing:
-            return None
-        from sockcrash.filter import parse_filter
-
-        return parse_filter(value)
-
+    """Add --filter, --comm and --cgroup to a command that takes SPECs: one Filter, by the keyword ``selected``."""
     option = click.option(
         "--filter",
-        "selected",
+        "words",
         metavar="FILTER",
-        callback=parse,
         help="Only sockets that this selects, in the language of ss: 'state established and dport = :443'.",
     )
-    return _decorated(command, (option,))
+    return _decorated(_with_selection(command), (option, *_HOLDER_OPTIONS))
+
+
+def holder_options(command: Command) -> Command:
+    """Add --comm and --cgroup to a command whose arguments are a filter, ``words``; likewise."""
+    return _decorated(_with_selection(command), _HOLDER_OPTIONS)
+
+
+def _with_selection(command: Command) -> Command:
+    @functools.wraps(command)
+    def with_selection(
+        *args: Any, words: str | tuple[str, ...] | None, comm: str | None, cgroup: str | None, **kwargs: Any
+    ) -> Any:
+        text = " ".join(words) if isinstance(words, tuple) else words
+        selected = None
+        if text or comm is not None or cgroup is not None:
+            from sockcrash.filter import selection
+
+            selected = selection(text or None, comm, cgroup)
+        return command(*args, selected=selected, **kwargs)
+
+    return with_selection
 
 
 def drgn_option(command: Command) -> Command:

@@ -14,7 +14,7 @@ from sockcrash.cli.texts import with_texts
 from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.decode.owner import Owners
-from sockcrash.decode.want import EVERYTHING, Want
+from sockcrash.decode.want import AROUND, EVERYTHING, Want
 from sockcrash.errors import NotASocketError, UsageError
 from sockcrash.kernel.view import Kernel, kernel_of
 from sockcrash.locate import all_sockets, in_namespace, locate
@@ -50,6 +50,7 @@ class Session:
         self.unreadable = False
         self._said: set[str] = set()
         self._all_owners: Owners | None = None
+        self._few_owners: Owners | None = None
 
     @property
     def status(self) -> int:
@@ -88,7 +89,7 @@ class Session:
         return self._selected(found, selected)
 
     def _selected(self, handles: Iterable[Handle], selected: Filter) -> Iterator[Handle]:
-        owners = self._owners(many=True) if "owners" in selected.want.parts else None
+        owners = self._owners(many=True) if selected.want.parts & AROUND else None
         options = self.option_reader(every=False, names=selected.options) if selected.options else None
         for handle in handles:
             try:
@@ -107,7 +108,9 @@ class Session:
 
     def _owners(self, *, many: bool) -> Owners:
         if not many:
-            return Owners(self.kernel, self.complain, many=False)
+            if self._few_owners is None:
+                self._few_owners = Owners(self.kernel, self.complain, many=False)
+            return self._few_owners
         if self._all_owners is None:
             self._all_owners = Owners(self.kernel, self.complain, many=True)
         return self._all_owners
@@ -155,7 +158,7 @@ class Session:
 
         Of a whole record it is noted what was unreadable; of parts whoever shows them does so.
         """
-        owners = self._owners(many=many) if "owners" in want.parts else None
+        owners = self._owners(many=many) if want.parts & AROUND else None
         for handle in handles:
             try:
                 record = decode(self.kernel, handle, owners, options, want)

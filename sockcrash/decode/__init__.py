@@ -59,7 +59,7 @@ def decode(
     if kernel.index is not None:
         torn = torn or kernel.index[handle.address].torn
     if not handle.kind.full:
-        return _mini(kernel, handle, sections, torn, plan, want)
+        return _mini(kernel, handle, sections, torn, owners, plan, want)
     found = None
     if options is not None:
         found = options.read(handle.kind.name, handle.address, sections[0], sections[-1])
@@ -157,6 +157,8 @@ def _full(
         fields["queues"] = queues_of(kernel, handle.kind.name, parts, want)
     if owners is not None and "owners" in want.parts:
         fields["owners"] = owners.of(handle, full, part_of(kernel, handle, own))
+    if owners is not None:
+        fields |= _around(owners, handle, identity, own, want)
     fields |= {
         "type": name_in(uapi.TYPES, type_),
         "protocol": name_in(protocols_of(family), protocol),
@@ -185,8 +187,24 @@ def _facts(kernel: Kernel, fields: dict[str, Any], parts: Parts, armed: Section)
     )
 
 
+def _around(owners: Owners, handle: Handle, identity: Section, own: Section, want: Want) -> dict[str, Any]:
+    """Who is at the other end, and in the namespace."""
+    found: dict[str, Any] = {}
+    if "other_end" in want.parts:
+        found["other_end"] = owners.other_end(handle, identity, own)
+    if "namespace" in want.parts:
+        found["netns_names"], found["netns_processes"] = owners.namespace(handle, identity["netns"])
+    return found
+
+
 def _mini(
-    kernel: Kernel, handle: Handle, sections: tuple[Section, ...], torn: bool, plan: Plan, want: Want
+    kernel: Kernel,
+    handle: Handle,
+    sections: tuple[Section, ...],
+    torn: bool,
+    owners: Owners | None,
+    plan: Plan,
+    want: Want,
 ) -> SocketRecord:
     identity, mini = sections
     timers = minisock_timers(kernel.clock(), mini)
@@ -208,6 +226,8 @@ def _mini(
         "minisock": mini,
         "timers": timers,
     }
+    if owners is not None:
+        fields |= _around(owners, handle, identity, mini, want)
     if "gives_up" in want.parts:
         fields["gives_up"] = mini_gives_up(kernel, mini, fields["state"], identity["skc_net"], timers[0])
     return quick(SocketRecord, fields)

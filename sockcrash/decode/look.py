@@ -138,6 +138,23 @@ def _owners(record: _Look) -> Any:
     return owners.of(handle, _section(record, _FULL), part)
 
 
+def _other_end(record: _Look) -> Any:
+    handle, _, owners, want = record._rest
+    if owners is None or "other_end" not in want.parts:
+        return None
+    return owners.other_end(handle, _section(record, 0), EMPTY)
+
+
+def _namespace(number: int) -> Callable[[_Look], Any]:
+    def make(record: _Look) -> Any:
+        handle, _, owners, want = record._rest
+        if owners is None or "namespace" not in want.parts:
+            return None
+        return owners.namespace(handle, record._identity[4])[number]
+
+    return make
+
+
 _PARTS: dict[str, Callable[[_Look], Any]] = {
     "family": lambda record: name_in(uapi.FAMILIES, record._identity[0]),
     "state": lambda record: name_in(uapi.TCP_STATES, record._identity[1]),
@@ -163,6 +180,9 @@ _PARTS: dict[str, Callable[[_Look], Any]] = {
     "cc": _cc,
     "timers": _timers,
     "owners": _owners,
+    "other_end": _other_end,
+    "netns_names": _namespace(0),
+    "netns_processes": _namespace(1),
 }
 for _name, _make in _PARTS.items():
     setattr(_Look, _name, _Part(_name, _make))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Who holds a socket: the descriptors that lead to it, or what it is that has none."""
+"""Who holds a socket: the descriptors that lead to it, or what it is that has none; and who is around it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.decode.holders import Beyond
+from sockcrash.decode.other_end import OtherEnds
 from sockcrash.kernel.fields import SOCKET
 from sockcrash.kernel.files import Task, descriptors, open_files, references, tasks
 from sockcrash.kernel.mptcp import owner_of_subflow
+from sockcrash.kernel.netns import paths, processes
 from sockcrash.kernel.users import kernel_user
-from sockcrash.model import Absent, Owner, Section, quick
+from sockcrash.model import Absent, OtherEnd, Owner, Reason, Section, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from sockcrash.locate.address import Handle
 
 __all__ = ("Owners", "mini_owner", "part_of")
+
+_UNKNOWN = Absent(Reason.NOT_IN_SNAPSHOT)
 
 
 class Owners:
@@ -35,6 +39,8 @@ class Owners:
         self._complain = complain
         self._index = open_files(kernel, complain).sockets if many and kernel.index is None else None
         self._beyond = Beyond(kernel, complain)
+        self._ends = OtherEnds(kernel, complain, self._of_other)
+        self._spaces: tuple[dict[int, tuple[str, ...]], dict[int, int]] | None = None
 
     def of(self, handle: Handle, full: Section, part_of: int = 0) -> tuple[Owner, ...] | Absent:
         """The owners of a full socket; ``part_of`` is the MPTCP socket that it carries data for, or 0."""
@@ -50,6 +56,30 @@ class Owners:
             return (*subflow, *self._holders(handle, full, socket, kernel_too=not part_of))
         except drgn.FaultError as error:
             return self._kernel.unreadable(error)
+
+    def _of_other(self, handle: Handle, rest: Section) -> tuple[Owner, ...] | Absent:
+        """The owners of a socket at another end; ``rest``: its section after the identity. Raises drgn.FaultError."""
+        if not handle.kind.full:
+            return mini_owner(handle, rest)
+        return self.of(
+            handle, rest, owner_of_subflow(self._kernel, handle.address) if handle.kind.name == "tcp" else 0
+        )
+
+    def other_end(self, handle: Handle, identity: Section, own: Section) -> tuple[OtherEnd, ...] | Absent:
+        """The sockets at the other end, and who holds them; ``own`` is the section of the socket's kind."""
+        return self._ends.of(handle, identity, own)
+
+    def namespace(self, handle: Handle, netns: int | Absent) -> tuple[tuple[str, ...], int | Absent]:
+        """Where the socket's namespace is mounted, and how many processes are in it."""
+        if self._kernel.index is not None:
+            entry = self._kernel.index[handle.address]
+            return entry.netns_paths, _UNKNOWN if entry.netns_processes is None else entry.netns_processes
+        if isinstance(netns, Absent):
+            return (), netns
+        if self._spaces is None:
+            self._spaces = (paths(self._kernel, self._complain), processes(self._kernel, self._complain))
+        names, inhabitants = self._spaces
+        return names.get(netns, ()), inhabitants.get(netns, 0)
 
     def _holders(self, handle: Handle, full: Section, socket: int, *, kernel_too: bool) -> list[Owner]:
         if self._index is not None:

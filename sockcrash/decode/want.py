@@ -5,9 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ("EVERYTHING", "NOTHING", "PARTS", "Want")
+__all__ = ("ALONE", "AROUND", "EVERYTHING", "NOTHING", "PARTS", "Want")
 
-PARTS = frozenset(("cc", "cgroup", "gives_up", "inode", "owners", "queues", "timers"))
+PARTS = frozenset(
+    ("cc", "cgroup", "gives_up", "inode", "namespace", "other_end", "owners", "queues", "timers")
+)
+
+# What the files of all tasks, or the tables, are looked through for.
+AROUND = frozenset(("namespace", "other_end", "owners"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +42,5 @@ class Want:
 
 NOTHING = Want()
 EVERYTHING = Want(None, PARTS)
+# All of the socket itself and its holders, but not what is around it.
+ALONE = Want(None, PARTS - {"namespace", "other_end"})

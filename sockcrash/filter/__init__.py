@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sockcrash.decode.want import Want
     from sockcrash.model import SocketRecord
 
-__all__ = ("Filter", "parse_filter")
+__all__ = ("Filter", "parse_filter", "selection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +44,25 @@ def parse_filter(text: str) -> Filter:
     compiler = Compiler(text)
     matches = compiler.predicate(parse(text))
     return Filter(text, matches, compiler.want, compiler.options, compiler.namespaces)
+
+
+def selection(text: str | None, comm: str | None, cgroup: str | None) -> Filter | None:
+    """The filter of a text, narrowed to the holders of a name and a control group; None if nothing is narrowed.
+
+    ``cgroup``: a path, everything below it included; or the beginning of a container's id or name.
+    """
+    terms = [f"comm = {_quoted(comm)}"] if comm is not None else []
+    if cgroup is not None and cgroup.startswith("/"):
+        path = cgroup.rstrip("/")
+        terms.append(f"(cgroup = {_quoted(path or '/')} or cgroup = {_quoted(path + '/*')})")
+    elif cgroup is not None:
+        terms.append(f"container = {_quoted(cgroup + '*')}")
+    if text is None:
+        return parse_filter(" and ".join(terms)) if terms else None
+    alone = parse_filter(text)  # what is wrong is shown in the text as it was written
+    return parse_filter(" and ".join([*terms, f"({text})"])) if terms else alone
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -18,7 +18,7 @@ from typing import Any
 from sockcrash.decode.want import NOTHING, Want
 from sockcrash.errors import UsageError, nearest
 from sockcrash.kernel.options import ROWS
-from sockcrash.model import Absent, Endpoint, Reason, Section, SocketRecord
+from sockcrash.model import Absent, Endpoint, OtherEnd, Reason, Section, SocketRecord
 
 __all__ = ("QUEUE_MEMBERS", "Value", "checked_values", "find_value", "known_names", "other_name")
 
@@ -64,6 +64,26 @@ def _of_owners(member: str) -> Get:
     return get
 
 
+def _of_other_end(member: str) -> Get:
+    """A member of the sockets at the other end; of their owners if it is one of these."""
+
+    def get(record: SocketRecord) -> Any:
+        ends = record.other_end
+        if ends is None or isinstance(ends, Absent):
+            return _NO_OTHER_END if ends is None else ends
+        if member in OtherEnd.__dataclass_fields__:
+            values = (getattr(one, member) for one in ends)
+            return tuple(value for value in values if not isinstance(value, Absent))
+        owners = [owner for one in ends if isinstance(one.owners, tuple) for owner in one.owners]
+        return tuple(value for owner in owners if (value := getattr(owner, member)) is not None)
+
+    return get
+
+
+def _netns_name(record: SocketRecord) -> Any:
+    return tuple(name.rpartition("/netns/")[2] for name in record.netns_names or ())
+
+
 # As ss names them: by kind, or kind and type.
 _NETIDS = {
     "tcp-timewait": "tcp", "tcp-request": "tcp", "netlink": "nl", "ping": "icmp",
@@ -88,6 +108,9 @@ _QUEUES = (
 )
 QUEUE_MEMBERS = frozenset().union(*(want.members or () for want in _QUEUES))
 _OWNERS = Want(parts=frozenset({"owners"}))
+_NAMESPACE = Want(parts=frozenset({"namespace"}))
+_OTHER_END = Want(parts=frozenset({"other_end"}))
+_NO_OTHER_END = Absent(Reason.NOT_APPLICABLE, "not looked for")
 _IN_RECORD = ("kind", "family", "type", "protocol", "state", "device", "how", "note")
 _NUMBERS_IN_RECORD = ("netns", "uid", "ifindex", "mark", "v6only", "torn", "proved")
 _PLAIN = {
@@ -112,6 +135,14 @@ _PLAIN = {
         Value("comm", _of_owners("comm"), True, want=_OWNERS),
         Value("pid", _of_owners("pid"), want=_OWNERS),
         Value("fd", _of_owners("fd"), want=_OWNERS),
+        Value("user", _of_owners("user"), True, want=_OWNERS),
+        Value("container", attrgetter("container"), True, want=Want(parts=frozenset({"cgroup"}))),
+        Value("netns_name", _netns_name, True, want=_NAMESPACE),
+        Value("netns_processes", attrgetter("netns_processes"), want=_NAMESPACE),
+        Value("peer_comm", _of_other_end("comm"), True, want=_OTHER_END),
+        Value("peer_pid", _of_other_end("pid"), want=_OTHER_END),
+        Value("peer_socket", _of_other_end("address"), want=_OTHER_END, hexadecimal=True),
+        Value("peer_netns", _of_other_end("netns"), want=_OTHER_END),
     )
 }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
     from sockcrash.model import Absent
 
-__all__ = ("Memory", "Namespace", "memory", "namespace", "orphans")
+__all__ = ("PROTOCOLS", "Memory", "Namespace", "memory", "namespace", "orphans")
 
 _P = "struct proto"
 _PROTO = Group(
@@ -58,6 +58,8 @@ _NET = Group(
 )  # fmt: skip
 _INUSE = Group("prot_inuse", (row("all", "struct prot_inuse"), row("val", "struct prot_inuse")))
 
+# Those whose memory is accounted.
+PROTOCOLS = ("TCP", "UDP")
 # As sockstat and sockstat6 name them.
 _PROTOS = {
     "TCP": "tcp_prot", "UDP": "udp_prot", "UDPLITE": "udplite_prot", "RAW": "raw_prot",
@@ -83,9 +85,11 @@ class Memory:
 class Namespace:
     """The counts of one namespace: ``used`` sockets of all families, ``inuse`` by protocol; fragments and their bytes.
 
-    ``first_port`` and ``last_port``: what the kernel chooses ports from (ip_local_port_range).
+    ``initial``: it is that of the boot. ``first_port`` and ``last_port``: what the kernel chooses ports from
+    (ip_local_port_range).
     """
 
+    initial: bool
     used: int
     inuse: dict[str, int]
     time_wait: int
@@ -143,6 +147,7 @@ def namespace(kernel: Kernel, net: int) -> Namespace:
     if not isinstance(first, int):
         first, last = section["ports"] & 0xFFFF, section["ports"] >> 16
     return Namespace(
+        net == kernel.prog["init_net"].address_,
         max(0, used),
         inuse,
         time_wait,

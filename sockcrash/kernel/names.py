@@ -24,11 +24,13 @@ def name_at(kernel: Kernel, address: int) -> str | None:
         return str(found[0].name) if found else None
 
 
-def address_of(kernel: Kernel, name: str) -> int | None:
-    """Where the symbol of that name is."""
+def address_of(kernel: Kernel, name: str, *, of_module: bool = False) -> int | None:
+    """Where the symbol of that name is; with ``of_module`` one that a module may bring is looked for in all of them."""
     try:
         return int(kernel.prog.symbol(name).address)
     except LookupError:
+        if not of_module:
+            return None
         found = _of_modules(kernel)(kernel.prog, name, None, True)
         return int(found[0].address) if found else None
 

@@ -100,7 +100,7 @@ def _find_programs(kernel: Kernel) -> Iterator[tuple[int, str]]:
     clients, link = kernel.offsets(_OF_NET).get("all_clients"), kernel.offsets(_CLNT_LINK).get("cl_clients")
     if clients is None or link is None:
         return
-    address = address_of(kernel, "sunrpc_net_id")
+    address = address_of(kernel, "sunrpc_net_id", of_module=True)
     if address is None:
         return
     (number,) = struct.unpack(kernel.byte_order + "I", kernel.read(address, 4))

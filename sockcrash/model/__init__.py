@@ -8,6 +8,9 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sockcrash.model.container import container_of
+from sockcrash.model.owner import OtherEnd, Owner
+
 if TYPE_CHECKING:
     from sockcrash.model.waiting import GivesUp, Queue
 
@@ -19,6 +22,7 @@ __all__ = (
     "Endpoint",
     "Names",
     "OptionValue",
+    "OtherEnd",
     "Owner",
     "Reason",
     "Section",
@@ -247,32 +251,7 @@ class OptionValue:
         return self.origin == "set"
 
 
-@dataclass(frozen=True)
-class Owner:
-    """Who holds a socket. ``kind`` is fd, accept-queue, scm-rights, io-uring, sockmap, kernel, orphan, ...
-
-    ``listener`` and ``socket`` are addresses: of the listener of a request or of what waits to be accepted; of what
-    an mptcp-subflow is a part of, and in whose queue it is in flight (scm-rights), ``depth`` queues deep. ``pid``,
-    ``comm`` and ``fd`` are those of the socket's own descriptor, or of the io-uring or sockmap that holds it.
-    ``user`` is a part of the kernel, known by ``callback`` of ``module``; of RPC with its ``program`` and the
-    other side's address. ``map`` is the number of a BPF map.
-    """
-
-    kind: str
-    pid: int | None = None
-    comm: str | None = None
-    fd: int | None = None
-    listener: int | None = None
-    socket: int | None = None
-    user: str | None = None
-    depth: int | None = None
-    callback: str | None = None
-    module: str | None = None
-    program: str | None = None
-    remote: str | None = None
-    map: int | None = None
-
-
+_NO_CONTAINER = Absent(Reason.NOT_APPLICABLE, "its control group is no container's")
 _NO_QUEUES = Absent(Reason.NOT_APPLICABLE, "a socket of this kind has none")
 
 
@@ -303,6 +282,9 @@ class SocketRecord:
     note: str = ""
     options: tuple[OptionValue, ...] | Absent | None = None
     owners: tuple[Owner, ...] | Absent = ()
+    other_end: tuple[OtherEnd, ...] | Absent | None = None
+    netns_names: tuple[str, ...] | None = None
+    netns_processes: int | Absent | None = None
     sock: Section = EMPTY
     tcp: Section = EMPTY
     cc: Section | Absent = EMPTY
@@ -322,6 +304,11 @@ class SocketRecord:
     def __repr__(self) -> str:
         state = self.state if isinstance(self.state, str) else ""
         return f"<SocketRecord {self.kind} {state} {self.address:#x}>"
+
+    @property
+    def container(self) -> str | Absent:
+        """The container that made it, where its control group tells."""
+        return self.cgroup if isinstance(self.cgroup, Absent) else container_of(self.cgroup) or _NO_CONTAINER
 
     @property
     def recv_q(self) -> int | Absent:

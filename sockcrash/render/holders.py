@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from sockcrash.model import Absent, Owner
+from sockcrash.model import Absent, Owner, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.render.units import show
 
-__all__ = ("holder_text", "holder_word", "holders_text", "owner_object")
+__all__ = ("holder_text", "holder_word", "holders_text", "other_end_lines", "owner_object")
 
 _ADDRESSES = frozenset({"listener", "socket"})
 # What JSON has of each kind; a value that is not known is null.
@@ -41,6 +41,15 @@ def holders_text(owners: tuple[Owner, ...] | Absent) -> str:
     if isinstance(owners, Absent):
         return show(owners)
     return ", ".join(map(holder_text, owners)) or "no descriptor"
+
+
+def other_end_lines(record: SocketRecord) -> Iterator[str]:
+    """The sockets at the other end, if they are on this kernel, and who holds them."""
+    if not isinstance(record.other_end, tuple):
+        return
+    for one in record.other_end:
+        elsewhere = "" if one.netns == record.netns else f" in netns {show(one.netns)}"
+        yield f"{one.kind} {one.address:#x}{elsewhere}, held by {holders_text(one.owners)}"
 
 
 def holder_text(owner: Owner) -> str:

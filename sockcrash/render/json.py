@@ -13,6 +13,7 @@ from sockcrash.model import (
     Absent,
     Endpoint,
     OptionValue,
+    OtherEnd,
     Owner,
     Section,
     SocketRecord,
@@ -93,6 +94,7 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         "netns": plain("netns", record.netns),
         "uid": plain("uid", record.uid),
         "cgroup": plain("cgroup", record.cgroup),
+        "container": plain("container", record.container),
         "mark": plain("mark", record.mark),
         "v6only": plain("v6only", record.v6only),
         "ifindex": plain("ifindex", record.ifindex),
@@ -103,6 +105,11 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         "note": record.note,
         "owners": _owners(plain("owners", record.owners)),
     }
+    if record.other_end is not None:
+        out["other_end"] = _other_end(plain("other_end", record.other_end))
+    if record.netns_names is not None:
+        out["netns_names"] = list(record.netns_names)
+        out["netns_processes"] = plain("netns_processes", record.netns_processes)
     for name, section in record.sections().items():
         out[name] = _section(name, section, absent)
     if isinstance(record.cc, Absent):
@@ -121,6 +128,20 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
         out["options"] = [_option(option, absent) for option in record.options]
     out["absent"] = absent
     return out
+
+
+def _other_end(ends: tuple[OtherEnd, ...] | None) -> list[dict[str, Any]] | None:
+    if ends is None:
+        return None
+    return [
+        {
+            "address": f"{one.address:#x}",
+            "kind": one.kind,
+            "netns": None if isinstance(one.netns, Absent) else one.netns,
+            "owners": None if isinstance(one.owners, Absent) else _owners(one.owners),
+        }
+        for one in ends
+    ]
 
 
 def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sockcrash.render.units import count, end, show, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sockcrash.overview import (
+    from sockcrash.model.overview import (
         Load,
         NamespaceSummary,
         ProcessSummary,
@@ -113,7 +113,7 @@ def _namespaces(namespaces: Sequence[NamespaceSummary]) -> Iterator[str]:
         yield layout(
             one.inode,
             printable(_name(one)),
-            one.processes,
+            "?" if isinstance(one.processes, Absent) else one.processes,
             one.load.sockets,
             sum(one.states.values()),
             f"{one.time_wait}/{one.max_time_wait}",

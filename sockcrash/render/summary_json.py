@@ -9,7 +9,7 @@ from sockcrash.model import Absent, Endpoint
 from sockcrash.render.holders import owner_object
 
 if TYPE_CHECKING:
-    from sockcrash.overview import Load, NamespaceSummary, Summary, TopSocket
+    from sockcrash.model.overview import Load, NamespaceSummary, Summary, TopSocket
 
 __all__ = ("summary_object",)
 
@@ -68,7 +68,7 @@ def _namespace(one: NamespaceSummary, where: str, absent: dict[str, str]) -> dic
         "inode": one.inode,
         "initial": one.initial,
         "names": list(one.names),
-        "processes": one.processes,
+        "processes": _plain(f"{where}.processes", one.processes, absent),
         **_load(one.load),
         "states": dict(one.states),
         "used": one.used,

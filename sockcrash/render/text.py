@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Reason, Section, SocketRecord
 from sockcrash.render.families import family_lines
-from sockcrash.render.holders import holders_text
+from sockcrash.render.holders import holders_text, other_end_lines
 from sockcrash.render.options import options_sentences, options_text
 from sockcrash.render.picture import picture_lines
 from sockcrash.render.queues import queues_line, queues_table
@@ -68,6 +68,7 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
     for sentence in story(record):
         yield "", sentence
     yield "held by", holders_text(record.owners)
+    yield from _labelled("other end", other_end_lines(record))
     yield "identity", _identity(record)
     if record.tcp:
         yield from _listener(record) if record.state == "LISTEN" else _stream(record)
@@ -85,19 +86,29 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
 
 def _identity(record: SocketRecord) -> str:
     cookie = record.cookie if isinstance(record.cookie, Absent) else f"{record.cookie:#x}"
-    parts = [("inode", record.inode), ("cookie", cookie), ("netns", record.netns), ("uid", record.uid)]
+    parts = [("inode", record.inode), ("cookie", cookie), ("netns", _netns(record)), ("uid", record.uid)]
     if not isinstance(record.device, Absent):
         parts.append(("device", record.device))
     if record.mark:
         parts.append(("mark", record.mark))
     if not isinstance(record.cgroup, Absent):
         parts.append(("cgroup", record.cgroup))
+    if not isinstance(record.container, Absent):
+        parts.append(("container", record.container[:12]))
     if record.kind in ("inet", "other", "packet", "unix", "vsock"):
         parts.insert(
             0, ("family", f"{show(record.family)} {show(record.type)} protocol {show(record.protocol)}")
         )
     shown = [f"{name} {show(value)}" for name, value in parts if not _inapplicable(value)]
     return ", ".join(shown)
+
+
+def _netns(record: SocketRecord) -> Any:
+    """The inode, the name if it has one, and whether it is deserted."""
+    names = record.netns_names
+    name = f" ({names[0].rpartition('/netns/')[2]})" if names else ""
+    deserted = ", which no process is in" if record.netns_processes == 0 else ""
+    return f"{record.netns}{name}{deserted}" if name or deserted else record.netns
 
 
 def _inapplicable(value: Any) -> bool:

@@ -19,10 +19,11 @@ from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.decode.want import EVERYTHING
 from sockcrash.errors import TargetError
-from sockcrash.kernel import netns
+from sockcrash.kernel import accounts, mibs, netns
 from sockcrash.kernel.carried import Borrowed, attach_carried, carry_types
 from sockcrash.kernel.fields import FULL, PROTO, SECRETS
 from sockcrash.kernel.files import find_task
+from sockcrash.kernel.namespaces import namespaces
 from sockcrash.kernel.selection import Entry, Index, entry_to_json
 from sockcrash.kernel.view import Kernel
 from sockcrash.memory import Ranges, Recorder, program_over
@@ -70,6 +71,7 @@ def take(
         torn = decode(kernel, handle, options=options, want=_EVERYTHING).torn
         kernel.index[handle.address] = replace(kernel.index[handle.address], torn=torn)
         secret += _secrets(kernel, handle)
+    _record_counts(kernel, complain)
     kernel.tick()
     entries = [entry_to_json(entry) for entry in kernel.index.values()]
     content = {**meta, "schema": 1, "sockets": entries, "symbols": symbols.to_json()}
@@ -107,6 +109,8 @@ def _index(
             record.torn,
             owners,
             netns_paths=mounted.get(record.netns, ()) if isinstance(record.netns, int) else (),
+            netns_processes=record.netns_processes if isinstance(record.netns_processes, int) else None,
+            other_end=record.other_end,
             owner_netns=tuple(None if owner.pid is None else of_process[owner.pid] for owner in owners),
         )
     return index
@@ -126,6 +130,20 @@ def _record_whole(kernel: Kernel, handle: Handle) -> None:
         kernel.read(handle.address, size)
     except drgn.FaultError:
         return
+
+
+def _record_counts(kernel: Kernel, complain: Callable[[str], None]) -> None:
+    """Read what ``summary`` shows of the machine: counts, limits, and counters of all namespaces."""
+    try:
+        for protocol in accounts.PROTOCOLS:
+            accounts.memory(kernel, protocol)
+        accounts.orphans(kernel)
+        for net in namespaces(kernel, complain):
+            netns.inode_of(kernel, net)
+            accounts.namespace(kernel, net)
+            mibs.counters(kernel, net)
+    except (drgn.FaultError, LookupError) as error:
+        complain(f"what the kernel counts is not in the snapshot: {error}")
 
 
 def _secrets(kernel: Kernel, handle: Handle) -> list[tuple[int, int]]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel import accounts, mibs
+from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.namespaces import namespaces
 from sockcrash.kernel.netns import inode_of, paths, processes
 from sockcrash.model import Absent, Reason
-from sockcrash.overview import NamespaceSummary, ProtocolMemory, Summary
+from sockcrash.model.overview import NamespaceSummary, ProtocolMemory, Summary
 from sockcrash.summary.tally import Tally
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sockcrash.model import SocketRecord
 
 __all__ = ("summarize",)
+
+_NOT_HELD = Absent(Reason.NOT_IN_SNAPSHOT)
 
 
 def summarize(kernel: Kernel, records: Iterable[SocketRecord], complain: Complain) -> Summary:
@@ -47,9 +50,8 @@ def summarize(kernel: Kernel, records: Iterable[SocketRecord], complain: Complai
 
 def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[NamespaceSummary]:
     """Every namespace, those with most sockets first."""
-    names, inhabitants = paths(kernel, complain), processes(kernel, complain)
+    names, inhabitants = _known(kernel, complain)
     found = []
-    initial = int(kernel.prog["init_net"].address_ or 0)
     for net in namespaces(kernel, complain):
         try:
             inode = inode_of(kernel, net)
@@ -62,9 +64,9 @@ def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[Na
         found.append(
             NamespaceSummary(
                 inode=inode,
-                initial=net == initial,
+                initial=counted.initial,
                 names=names.get(inode, ()),
-                processes=inhabitants.get(inode, 0),
+                processes=inhabitants.get(inode, 0 if kernel.index is None else _NOT_HELD),
                 load=load,
                 states=states,
                 used=counted.used,
@@ -82,8 +84,23 @@ def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[Na
     yield from sorted(found, key=lambda one: -one.load.sockets)
 
 
+def _known(kernel: Kernel, complain: Complain) -> tuple[dict[int, tuple[str, ...]], dict[int, int]]:
+    """Where namespaces are mounted, and how many processes are in each; of a snapshot those of its sockets."""
+    if kernel.index is None:
+        return paths(kernel, complain), processes(kernel, complain)
+    names: dict[int, tuple[str, ...]] = {}
+    inhabitants: dict[int, int] = {}
+    for entry in kernel.index.values():
+        (identity,) = kernel.reader(IDENTITY).sections(entry.address)
+        if entry.selected:
+            names.setdefault(identity["netns"], entry.netns_paths)
+        if entry.netns_processes is not None:
+            inhabitants[identity["netns"]] = entry.netns_processes
+    return names, inhabitants
+
+
 def _memory(kernel: Kernel, complain: Complain) -> Iterator[ProtocolMemory]:
-    for protocol in ("TCP", "UDP"):
+    for protocol in accounts.PROTOCOLS:
         try:
             found = accounts.memory(kernel, protocol)
         except drgn.FaultError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sockcrash.decode.want import Want
 from sockcrash.model import Absent, SocketRecord
-from sockcrash.overview import KindSummary, Load, ProcessSummary, TopSocket
+from sockcrash.model.overview import KindSummary, Load, ProcessSummary, TopSocket
 
 __all__ = ("WANT", "Tally")
 

@@ -21,7 +21,7 @@ MAX_LINES = 400
 # Imports go downward only. A room may import itself and every room of a lower floor.
 FLOORS = (
     ("errors", "model", "__init__"),
-    ("kernel", "memory", "glossary", "overview"),
+    ("kernel", "memory", "glossary"),
     ("locate", "decode", "diagnose", "render", "target", "snapshot"),
     ("trace", "verify", "filter", "summary", "byhand"),
     ("cli", "plugin", "helpers"),
@@ -44,7 +44,7 @@ ASIDE = {
 ONLY_IN = {"click": {"cli"}, "lark": {"filter"}, "orjson": {"render"}, "tabulate": {"render"}}
 PRINTING_ROOMS = {"cli", "plugin", "trace"}
 # Reading them needs no drgn: they work on records, on another machine.
-PURE = {"errors", "model", "overview", "render", "diagnose", "glossary"}
+PURE = {"errors", "model", "render", "diagnose", "glossary"}
 
 
 def room(path: Path) -> str:

@@ -70,6 +70,13 @@ COMMANDS = (
         "skc_state,sk_rcvbuf,sk_socket,rtt_us,__sk_common.skc_hash",
     ),
     ("options", "--all", "--every", "--format", "jsonl"),
+    (
+        "list",
+        "--format",
+        "jsonl",
+        "-o",
+        "owners,user,netns_name,netns_processes,peer_comm,peer_socket,peer_netns,container",
+    ),
 )
 
 
@@ -84,6 +91,27 @@ def test_every_command_says_the_same_of_every_socket(
     for address, one in theirs.items():
         assert ours[address] == one
     assert len(ours) > 100
+
+
+def test_the_summary_is_the_same(dump: Dump, whole: Path) -> None:
+    source = json.loads(sockcrash_here("summary", "-c", str(dump.core), "--json").out)["summary"]
+    ended = sockcrash_here("summary", "-c", str(whole), "--json")
+    assert ended.status in (0, 4)
+    copy = json.loads(ended.out)["summary"]
+    assert copy.pop("whole") is False
+    assert source.pop("whole") is True
+    assert copy == source
+
+
+def test_a_summary_of_some_says_so(dump: Dump, some: Path) -> None:
+    ended = sockcrash_here("summary", "-c", str(some))
+    assert "snapshot" in ended.out.splitlines()[1]
+    found = json.loads(sockcrash_here("summary", "-c", str(some), "--json").out)["summary"]
+    assert found["sockets"] == len(SELECTED)
+    source = json.loads(sockcrash_here("summary", "-c", str(dump.core), "--json").out)["summary"]
+    assert (found["memory"], found["orphans"]) == (source["memory"], source["orphans"])
+    counted = {one["inode"]: one["counters"] for one in source["namespaces"]}
+    assert {one["inode"]: one["counters"] for one in found["namespaces"]} == counted
 
 
 def test_selected_sockets_are_there_and_others_are_said_not_to_be(dump: Dump, some: Path) -> None:

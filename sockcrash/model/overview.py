@@ -77,7 +77,7 @@ class NamespaceSummary:
     inode: int
     initial: bool
     names: tuple[str, ...]
-    processes: int
+    processes: int | Absent
     load: Load
     states: Mapping[str, int]
     used: int

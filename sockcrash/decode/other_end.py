@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The socket at the other end, where that is on this kernel too: over loopback, between namespaces, of UNIX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import drgn
+
+from sockcrash.kernel.ends import MEMBERS, Ends, by_ends, ends_at, ends_of, reversed_ends, stays_inside
+from sockcrash.kernel.fields import FULL, IDENTITY
+from sockcrash.kernel.sockets import kind_of, mini_kind
+from sockcrash.locate.address import Handle
+from sockcrash.model import Absent, OtherEnd, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockcrash.kernel.view import Kernel
+    from sockcrash.model import Owner, Section
+
+__all__ = ("OtherEnds",)
+
+_PROTOCOLS = {
+    "tcp": "tcp", "tcp-timewait": "tcp", "tcp-request": "tcp", "mptcp": "mptcp", "udp": "udp", "udplite": "udp",
+}  # fmt: skip
+_NOT_CONNECTED = Absent(Reason.NOT_APPLICABLE, "not connected")
+_OTHER_KIND = Absent(Reason.NOT_APPLICABLE, "sockets of this kind are not joined")
+_ELSEWHERE = Absent(Reason.NOT_ASSIGNED, "no socket of this kernel")
+
+
+class OtherEnds:
+    """Finds the sockets at the other ends; ``holders`` says who holds one. The tables are walked once."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        complain: Callable[[str], None],
+        holders: Callable[[Handle, Section], tuple[Owner, ...] | Absent],
+    ) -> None:
+        self._kernel = kernel
+        self._complain = complain
+        self._holders = holders
+        self._by_ends: dict[str, dict[Ends, int | tuple[int, ...]]] = {}
+
+    def of(self, handle: Handle, identity: Section, own: Section) -> tuple[OtherEnd, ...] | Absent:
+        """Usually one. Several if the same addresses are in use in several namespaces; Absent if there is none.
+
+        ``own`` is the section of the socket's kind.
+        """
+        index = self._kernel.index
+        if index is not None:
+            held = index[handle.address].other_end
+            return _ELSEWHERE if held is None else held
+        try:
+            if handle.kind.name == "unix":
+                peer = own["peer"]
+                return _NOT_CONNECTED if not peer else peer if isinstance(peer, Absent) else (self._at(peer),)
+            protocol = _PROTOCOLS.get(handle.kind.name)
+            return _OTHER_KIND if protocol is None else self._joined(handle.address, identity, protocol)
+        except drgn.FaultError as error:
+            return self._kernel.unreadable(error)
+
+    def _joined(self, address: int, identity: Section, protocol: str) -> tuple[OtherEnd, ...] | Absent:
+        members = [identity[name] for name in MEMBERS]
+        lost = next((one for one in members if isinstance(one, Absent)), None)
+        if lost is not None:
+            return lost
+        ends = ends_of(self._kernel, *members)
+        if ends is None:
+            return _NOT_CONNECTED
+        wanted = reversed_ends(ends)
+        found = self._index(protocol).get(wanted, ())
+        if protocol == "mptcp" and not found:  # it fell back: the other end is plain TCP
+            found = self._index("tcp").get(wanted, ())
+        addresses = found if isinstance(found, tuple) else (found,)
+        candidates = [self._at(one) for one in addresses if self._still(one, wanted)]
+        if len(candidates) > 1 and wanted == ends:
+            candidates = [one for one in candidates if one.address == address]
+        near = [one for one in candidates if one.netns == identity["netns"]]
+        chosen = near if near or stays_inside(ends) else candidates
+        return tuple(chosen) or _ELSEWHERE
+
+    def _index(self, protocol: str) -> dict[Ends, int | tuple[int, ...]]:
+        if protocol not in self._by_ends:
+            self._by_ends[protocol] = by_ends(self._kernel, protocol, self._complain)
+        return self._by_ends[protocol]
+
+    def _still(self, address: int, ends: Ends) -> bool:
+        """Whether a socket has these ends: on a running kernel it may be gone since the tables were walked."""
+        return not self._kernel.live or ends_at(self._kernel, address) == ends
+
+    def _at(self, address: int) -> OtherEnd:
+        kernel = self._kernel
+        (identity,) = kernel.reader(IDENTITY).sections(address)
+        kind = mini_kind(identity["skc_family"], identity["skc_state"])
+        if kind is None:
+            (rest,) = kernel.reader(FULL).sections(address)
+            kind = kind_of(identity["skc_family"], rest["sk_type"], rest["sk_protocol"])
+        else:
+            (rest,) = kernel.reader(kind.groups[1]).sections(address)
+        handle = Handle(address, kind, "other end")
+        return OtherEnd(address, kind.name, identity["netns"], self._holders(handle, rest))
