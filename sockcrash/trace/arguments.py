@@ -29,6 +29,7 @@ _NO_SOCKET = Absent(Reason.NOT_APPLICABLE, "the descriptor is no socket")
 _NULL = Absent(Reason.NOT_APPLICABLE, "a NULL pointer")
 _LOST = Absent(Reason.UNREADABLE, "its page was not in memory when the call began")
 _MOST_LATE = 512
+_MOST_SOCKETS = 4096
 
 
 def late_memory(tid: int, address: int, size: int) -> bytes:
@@ -62,6 +63,7 @@ class Arguments:
         self._reader = kernel.reader(HEAD)
         self._epoch_ns = epoch_ns
         self._late = late
+        self._sockets: dict[tuple[Any, ...], Traced] = {}
 
     def call(self, finished: Finished) -> Call:
         """The call with names and values."""
@@ -133,6 +135,14 @@ class Arguments:
     def _socket(self, fields: dict[str, Any] | None) -> Traced | Absent:
         if fields is None:
             return _NO_SOCKET
+        key = tuple(fields[name] for name in ("sk", "head", "type", "protocol", "inode"))
+        if key not in self._sockets:
+            if len(self._sockets) >= _MOST_SOCKETS:
+                self._sockets.clear()
+            self._sockets[key] = self._traced(fields)
+        return self._sockets[key]
+
+    def _traced(self, fields: dict[str, Any]) -> Traced:
         kernel = self._kernel
         (head,) = self._reader.sections(fields["sk"], fields["head"])
         family, state = head["skc_family"], head["skc_state"]
