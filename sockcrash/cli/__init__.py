@@ -22,6 +22,7 @@ _COMMANDS = {
     "trace": ("trace", "Show setsockopt calls as they happen."),
     "explain": ("explain", "Say what a field, option, state, timer or flag means."),
     "summary": ("summary", "Show how the machine stands: counts, memory, limits, counters, the largest."),
+    "watch": ("watch", "Watch live sockets change, until they are gone or a condition is met."),
     "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
     "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
     "info": ("info", "Show what a snapshot or dump holds, when and how it was taken."),
