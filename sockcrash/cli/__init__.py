@@ -65,7 +65,7 @@ class _LazyGroup(click.Group):
 def group() -> None:
     """Look into a kernel's sockets: the running kernel's (as root), or a vmcore's.
 
-    Nothing is loaded into the kernel, no process is stopped. For example:
+    Nothing is loaded into the kernel, no process is stopped; only trace sets probes, and removes them. For example:
 
     \b
       sockcrash inspect ffff8802305a0800           one socket of the running kernel
