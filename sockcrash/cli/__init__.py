@@ -22,6 +22,7 @@ _COMMANDS = {
     "trace": ("trace", "Show setsockopt calls as they happen."),
     "explain": ("explain", "Say what a field, option, state, timer or flag means."),
     "summary": ("summary", "Show how the machine stands: counts, memory, limits, counters, the largest."),
+    "watch": ("watch", "Watch live sockets change, until they are gone or a condition is met."),
     "struct": ("struct", "Print raw members of any kernel struct, the look of crash's struct."),
     "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
     "info": ("info", "Show what a snapshot or dump holds, when and how it was taken."),
@@ -64,7 +65,7 @@ class _LazyGroup(click.Group):
 def group() -> None:
     """Look into a kernel's sockets: the running kernel's (as root), or a vmcore's.
 
-    Nothing is loaded into the kernel, no process is stopped. For example:
+    Nothing is loaded into the kernel, no process is stopped; only trace sets probes, and removes them. For example:
 
     \b
       sockcrash inspect ffff8802305a0800           one socket of the running kernel

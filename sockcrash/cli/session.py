@@ -85,8 +85,12 @@ class Session:
         found = self._named(specs, everything=everything, force=force, netns=netns)
         if selected is None:
             return found
-        selected.resolve(self._find_netns)
+        self.resolve_filter(selected)
         return self._selected(found, selected)
+
+    def resolve_filter(self, selected: Filter) -> None:
+        """Look up what a filter names; NotASocketError if there is no such namespace."""
+        selected.resolve(self._find_netns)
 
     def _selected(self, handles: Iterable[Handle], selected: Filter) -> Iterator[Handle]:
         owners = self._owners(many=True) if selected.want.parts & AROUND else None

@@ -16,7 +16,7 @@ from sockcrash.kernel.layout import Group
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("FAR", "FAR_BYTES", "HEAD", "VALUE_BYTES", "Place", "places")
+__all__ = ("HEAD", "VALUE_BYTES", "Place", "places")
 
 _HEAD_NAMES = (
     "skc_family", "skc_state", "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_v6_daddr", "skc_v6_rcv_saddr",
@@ -26,8 +26,7 @@ HEAD = Group("head", tuple(one for one in IDENTITY.fields if one.name in _HEAD_N
 
 _URING_SETSOCKOPT = 3  # enum io_uring_socket_op, SOCKET_URING_OP_SETSOCKOPT
 VALUE_BYTES = 32
-FAR, FAR_BYTES = 136, 24
-"""Where the second address of a struct group_source_req lies, a 32-bit one's but for its family; each word costs."""
+"""How much of a value is read at the entry of a call: each word costs. A longer one has its second half elsewhere."""
 
 _SOCKET = Group(
     "socket of a call",
@@ -37,6 +36,14 @@ _SOCKET = Group(
         row("socket", "struct socket_alloc"),
         row("inode", "struct socket_alloc", "vfs_inode.i_ino"),
         row("protocol", "struct sock", "sk_protocol"),
+    ),
+)
+# net/ipv4/igmp.c, ip_mc_source(); net/ipv6/mcast.c, ip6_mc_source()
+_SOURCES = Group(
+    "source of a request",
+    (
+        row("source4", "struct ip_mreq_source", "imr_sourceaddr"),
+        row("source6", "struct group_source_req", "gsr_source"),
     ),
 )
 # 2d2e5ff79d1d (v6.7): optlen came with the operation itself.
@@ -68,15 +75,16 @@ class Place:
 
 
 def places(kernel: Kernel) -> tuple[Place, ...]:
-    """The functions of this kernel. ``enter``, ``socket`` and ``exit`` of system calls, ``uring_*`` of io_uring."""
+    """The functions of this kernel. ``enter``, ``socket``, ``source*`` and ``exit`` of system calls, ``uring_*`` of
+    io_uring."""
     enter = ("fd=$arg1:s32", "level=$arg2:s32", "optname=$arg3:s32", "at=$arg4:x64", "optlen=$arg5:s32")
     found = [
         Place("enter", "__sys_setsockopt", enter, _value("$arg4")),
         Place("socket", "security_socket_setsockopt", _socket(kernel)),
         Place("exit", "__sys_setsockopt", ("ret=$retval:s32",), returns=True),
+        *_sources(kernel),
+        *_uring(kernel),
     ]
-    if command := _uring(kernel):
-        found += command
     return tuple(one for one in found if _exists(kernel, one.function))
 
 
@@ -86,7 +94,6 @@ def _value(pointer: str) -> tuple[str, ...]:
     return (
         f"mapped=+0({pointer}):ustring",
         f"value=+0({pointer}):x64[{VALUE_BYTES // 8}]",
-        f"far=+{FAR}({pointer}):x64[{FAR_BYTES // 8}]",
     )
 
 
@@ -100,6 +107,17 @@ def _socket(kernel: Kernel) -> tuple[str, ...]:
         f"type=+{at['type']}($arg1):s16",
         f"protocol=+{at['protocol']}({sk}):u16",
         f"head=+0({sk}):x64[{words}]",
+    )
+
+
+def _sources(kernel: Kernel) -> tuple[Place, ...]:
+    """Where the source of a multicast request is seen: it lies too far behind to be read of every value."""
+    at = kernel.offsets(_SOURCES)
+    if len(at) < len(_SOURCES.fields):
+        return ()
+    return (
+        Place("source4", "ip_mc_source", (f"source=+{at['source4']}($arg4):x32[1]",)),
+        Place("source6", "ip6_mc_source", (f"source=+{at['source6']}($arg4):x64[3]",)),
     )
 
 

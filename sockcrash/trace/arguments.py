@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sockcrash.decode.endpoint import end, host_order
 from sockcrash.kernel import uapi
 from sockcrash.kernel.options.given import given, level_name
-from sockcrash.kernel.probes import FAR, HEAD
+from sockcrash.kernel.probes import HEAD
 from sockcrash.model import Absent, Reason
 from sockcrash.trace.call import Call, Traced
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.options.given import Given
     from sockcrash.kernel.view import Kernel
-    from sockcrash.trace.calls import Finished
+    from sockcrash.trace.calls import Began, Finished
 
 __all__ = ("Arguments", "late_memory", "put_together")
 
@@ -29,6 +29,9 @@ _NO_SOCKET = Absent(Reason.NOT_APPLICABLE, "the descriptor is no socket")
 _NULL = Absent(Reason.NOT_APPLICABLE, "a NULL pointer")
 _LOST = Absent(Reason.UNREADABLE, "its page was not in memory when the call began")
 _MOST_LATE = 512
+_STORAGE = 128  # sizeof(struct sockaddr_storage)
+_SHORT_REQUEST = 136  # struct group_req, which has no source
+_MOST_SOCKETS = 4096
 
 
 def late_memory(tid: int, address: int, size: int) -> bytes:
@@ -41,12 +44,11 @@ def late_memory(tid: int, address: int, size: int) -> bytes:
         return b""
 
 
-def put_together(value: bytes, far: bytes, length: int) -> bytes:
-    """What was fetched of an argument of ``length`` bytes, zeroes where nothing was."""
-    near = value[: max(length, 0)]
-    if length <= FAR:
-        return near
-    return (near.ljust(FAR, b"\0") + far)[:length].ljust(min(length, _MOST_LATE), b"\0")
+def put_together(value: bytes, source: bytes, length: int) -> bytes:
+    """A multicast request of ``length`` bytes: its begin, and the source in the struct sockaddr_storage at its end."""
+    if not source:
+        return value[:length].ljust(length, b"\0")
+    return value.ljust(length - _STORAGE, b"\0") + source.ljust(_STORAGE, b"\0")
 
 
 class Arguments:
@@ -62,6 +64,7 @@ class Arguments:
         self._reader = kernel.reader(HEAD)
         self._epoch_ns = epoch_ns
         self._late = late
+        self._sockets: dict[tuple[Any, ...], Traced] = {}
 
     def call(self, finished: Finished) -> Call:
         """The call with names and values."""
@@ -69,7 +72,7 @@ class Arguments:
         arguments = began.arguments
         level, number, length = arguments["level"], arguments["optname"], arguments["optlen"]
         option = given(level, number)
-        raw, late = self._raw(began.tid, arguments, option)
+        raw, late = self._raw(began, option)
         value, text = self._value(raw, option, length)
         switch = None
         if option is not None and option.switch and isinstance(value, int):
@@ -96,8 +99,9 @@ class Arguments:
             socket=self._socket(began.socket),
         )
 
-    def _raw(self, tid: int, arguments: dict[str, Any], option: Given | None) -> tuple[bytes | Absent, bool]:
+    def _raw(self, began: Began, option: Given | None) -> tuple[bytes | Absent, bool]:
         """The bytes of the value, and whether they were read after the call."""
+        arguments = began.arguments
         if option is not None and option.secret:
             return _SECRET, False
         if "value" not in arguments:
@@ -109,14 +113,13 @@ class Arguments:
             return b"", False
         if arguments["mapped"] is not None and length <= len(arguments["value"]):
             return arguments["value"][:length], False
-        if arguments["mapped"] is not None and option is not None and option.sparse:
-            return put_together(arguments["value"], arguments["far"], length), False
-        late = self._late(tid, address, length)
+        whole = began.source or length <= _SHORT_REQUEST
+        if arguments["mapped"] is not None and option is not None and option.sparse and whole:
+            return put_together(arguments["value"], began.source, length), False
+        late = self._late(began.tid, address, length)
         if len(late) == length:
             return late, True
-        if arguments["mapped"] is None:
-            return _LOST, False
-        return put_together(arguments["value"], arguments["far"], length), False
+        return (_LOST if arguments["mapped"] is None else arguments["value"]), False
 
     def _value(self, raw: bytes | Absent, option: Given | None, length: int) -> tuple[Any, str]:
         if isinstance(raw, Absent):
@@ -133,6 +136,14 @@ class Arguments:
     def _socket(self, fields: dict[str, Any] | None) -> Traced | Absent:
         if fields is None:
             return _NO_SOCKET
+        key = tuple(fields[name] for name in ("sk", "head", "type", "protocol", "inode"))
+        if key not in self._sockets:
+            if len(self._sockets) >= _MOST_SOCKETS:
+                self._sockets.clear()
+            self._sockets[key] = self._traced(fields)
+        return self._sockets[key]
+
+    def _traced(self, fields: dict[str, Any]) -> Traced:
         kernel = self._kernel
         (head,) = self._reader.sections(fields["sk"], fields["head"])
         family, state = head["skc_family"], head["skc_state"]

@@ -6,6 +6,8 @@ A call begins with ``enter`` or ``hidden`` (its value is not fetched), may get a
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +15,17 @@ from typing import Any
 __all__ = ("Began", "Finished", "Pairs")
 
 _BEGINS = {"enter": "syscall", "hidden": "syscall", "uring_enter": "io_uring", "uring_hidden": "io_uring"}
+# What stands before the address in what was fetched: of IPv4 only that, of IPv6 the struct sockaddr_in6 as it is.
+_SOURCES = {"source4": struct.pack("=HH", socket.AF_INET, 0), "source6": b""}
 _ENDS = {"exit": "syscall", "uring_exit": "io_uring"}
 
 
 @dataclass(slots=True)
 class Began:
-    """A call that is under way: when, by whom, with which arguments, on which socket."""
+    """A call that is under way: when, by whom, with which arguments, on which socket.
+
+    ``source``: of a multicast request, its source as a struct sockaddr.
+    """
 
     ns: int
     tid: int
@@ -27,6 +34,7 @@ class Began:
     comm: str
     pid: int | None
     socket: dict[str, Any] | None = None
+    source: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,8 @@ class Pairs:
         if event == "socket":
             if began.socket is None:
                 began.socket = fields
+        elif event in _SOURCES:
+            began.source = _SOURCES[event] + fields["source"]
         elif _ENDS.get(event) == began.via:
             del self._open[tid]
             return Finished(began, ns - began.ns, fields["ret"])

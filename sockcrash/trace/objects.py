@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent, Endpoint
+from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.json import SCHEMA
 from sockcrash.trace.call import Call, Held, Traced
 from sockcrash.trace.text import error_name
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sockcrash.trace.summary import Summary
 
 __all__ = ("call_object", "summary_object")
+
+
+_NOBODY = Absent(Reason.UNREADABLE, "the thread was gone before anybody looked")
+_UNSEEN = Absent(Reason.UNREADABLE, "the end of the call was not seen")
 
 
 def call_object(call: Call) -> dict[str, Any]:
@@ -32,7 +36,7 @@ def call_object(call: Call) -> dict[str, Any]:
     found: dict[str, Any] = {
         "time": call.time,
         "comm": call.comm,
-        "pid": call.pid,
+        "pid": plain("pid", _NOBODY if call.pid is None else call.pid),
         "tid": call.tid,
         "via": call.via,
         "fd": call.fd,
@@ -47,9 +51,9 @@ def call_object(call: Call) -> dict[str, Any]:
         "raw": call.raw.hex() if isinstance(call.raw, bytes) else plain("raw", call.raw),
         "late": call.late,
         "switch": call.switch,
-        "result": call.result,
+        "result": plain("result", _UNSEEN if call.result is None else call.result),
         "error": error_name(call.result) if call.result is not None and call.result < 0 else None,
-        "duration_us": None if call.ns is None else call.ns / 1000,
+        "duration_us": plain("duration_us", _UNSEEN if call.ns is None else call.ns / 1000),
         "check": _check(call.check, plain),
     }
     return {"schema": SCHEMA, "trace": found, "absent": absent}

@@ -37,34 +37,51 @@ class Event:
     name: str
     definition: str
     filter: str
+    place: Place
 
 
 def events(places: Sequence[Place], wanted: Wanted) -> Iterator[Event]:
     """The events of these places for the wanted calls."""
     for place in places:
         if place.returns:
-            yield _event(f"r{_MAXACTIVE}", place.name, place.function, place.fetch, _ended(wanted))
+            yield _event(f"r{_MAXACTIVE}", place.name, place, place.fetch, _ended(wanted))
         elif place.value:
             fetched = _fetched()
             asked = [place.only, *_asked(wanted)]
             hidden = place.name.replace("enter", "hidden")
-            yield _event("p", place.name, place.function, (*place.fetch, *place.value), [*asked, fetched])
-            yield _event("p", hidden, place.function, place.fetch, [*asked, f"!{fetched}"])
+            yield _event("p", place.name, place, (*place.fetch, *place.value), [*asked, fetched])
+            yield _event("p", hidden, place, place.fetch, [*asked, f"!{fetched}"])
         else:
-            yield _event("p", place.name, place.function, place.fetch, _comms(wanted))
+            yield _event("p", place.name, place, place.fetch, _comms(wanted))
 
 
-def _event(kind: str, name: str, function: str, fetch: Sequence[str], conditions: Sequence[str]) -> Event:
+def _event(kind: str, name: str, place: Place, fetch: Sequence[str], conditions: Sequence[str]) -> Event:
     text = " && ".join(one for one in conditions if one)
-    return Event(name, f"{kind}:{{group}}/{{event}} {function} {' '.join(fetch)}", text)
+    return Event(name, f"{kind}:{{group}}/{{event}} {place.function} {' '.join(fetch)}", text, place)
 
 
 def _fetched() -> str:
-    """A condition on level and optname: the value is read. Never of options that carry secrets or are unknown."""
+    """A condition on level and optname: the value is read. Never of options that carry secrets or are unknown.
+
+    In ranges, the lowest first: most calls are through after three comparisons.
+    """
     return _any(
-        f"(level == {level} && optname <= {last}{''.join(f' && optname != {number}' for number in secret)})"
+        f"(level == {level} && {_any(_range(first, end) for first, end in _between(last, secret))})"
         for level, last, secret in FETCHED
     )
+
+
+def _between(last: int, secret: Sequence[int]) -> Iterator[tuple[int | None, int]]:
+    """The ranges of numbers up to ``last`` that no secret is in; the first begins nowhere."""
+    first: int | None = None
+    for number in (*secret, last + 1):
+        if first is None or first < number:
+            yield first, number - 1
+        first = number + 1
+
+
+def _range(first: int | None, last: int) -> str:
+    return f"optname <= {last}" if first is None else f"(optname >= {first} && optname <= {last})"
 
 
 def _asked(wanted: Wanted) -> list[str]:

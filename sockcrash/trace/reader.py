@@ -57,6 +57,7 @@ class Reader:
         self._formats: dict[int, tuple[str, EventFormat]] = {}
         self._fds: list[int] = []
         self._kept: list[tuple[int, bytes]] = []
+        self._events: tuple[Event, ...] = ()
         instance.write("tracing_on", "0")
         instance.write("trace_clock", "mono")
         instance.write("options/overwrite", "0")
@@ -76,7 +77,8 @@ class Reader:
 
     def define(self, events: Iterable[Event]) -> None:
         """Define the events. TargetError: this kernel does not take one, and what it says of it."""
-        for event in events:
+        self._events = tuple(events)
+        for event in self._events:
             try:
                 text = self._instance.define(
                     self._instance.own_name(event.name), event.definition, event.filter
@@ -164,12 +166,18 @@ class Reader:
         for cpu in self._cpus:
             text = instance.tracefs.read(instance.path(f"per_cpu/{cpu}/stats"))
             counts += sum(int(number) for name, number in _numbers(text) if name in _COUNTS)
-        profile = (line.split() for line in instance.tracefs.read("kprobe_profile").splitlines())
-        ours = {instance.own_name(name) for name, _ in self._formats.values()}
-        missed = sum(
-            int(words[2]) for words in profile if len(words) == 3 and words[0] in ours and words[2].isdigit()
-        )
-        return Lost(counts, missed)
+        return Lost(counts, self._missed(instance.tracefs.read("kprobe_profile")))
+
+    def _missed(self, profile: str) -> int:
+        """Hits that probes missed, without those that older kernels count where a value's page was not in memory.
+
+        These are counted at all probes of a function alike; the ends of calls that were missed, at its return alone.
+        """
+        words = (line.split() for line in profile.splitlines())
+        counts = {one[0]: int(one[2]) for one in words if len(one) == 3 and one[2].isdigit()}
+        missed = {event: counts.get(self._instance.own_name(event.name), 0) for event in self._events}
+        faults = {event.place.function: count for event, count in missed.items() if event.place.value}
+        return sum(max(0, count - faults.get(event.place.function, 0)) for event, count in missed.items())
 
 
 def _numbers(text: str) -> Iterator[tuple[str, str]]:

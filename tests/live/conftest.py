@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 WANTED = (os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 6.1 6.12 newest").split()
-EVERY = ("5.10", "6.1", "6.12", "newest") if os.environ.get("SOCKCRASH_LONG_TESTS") else ("6.1", "newest")
+LONG = bool(os.environ.get("SOCKCRASH_LONG_TESTS"))
+EVERY = ("5.10", "6.1", "6.12", "newest") if LONG else ("6.1", "newest")
 SERIES = tuple(series for series in EVERY if series in WANTED)
 COMMAND = ("python3", "-m", "sockcrash")
 PATIENCE = 300.0

@@ -23,7 +23,7 @@ FLOORS = (
     ("errors", "model", "__init__"),
     ("kernel", "memory", "glossary"),
     ("locate", "decode", "diagnose", "render", "target", "snapshot"),
-    ("trace", "verify", "filter", "summary", "byhand"),
+    ("trace", "verify", "filter", "watch", "summary", "byhand"),
     ("cli", "plugin", "helpers"),
     ("__main__",),
 )

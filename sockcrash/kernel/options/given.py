@@ -190,7 +190,8 @@ def _routing(prefix: str) -> dict[int, tuple[str, Codec]]:
 # level: number: name and what it takes, of options that take something else than they give, or give nothing
 _TAKES: dict[str, dict[int, tuple[str, Codec]]] = {
     "SOL_SOCKET": {
-        20: ("SO_RCVTIMEO_OLD", _OLD_TIMEVAL), 21: ("SO_SNDTIMEO_OLD", _OLD_TIMEVAL), 25: ("SO_BINDTODEVICE", TEXT),
+        2: ("SO_REUSEADDR", SWITCH), 20: ("SO_RCVTIMEO_OLD", _OLD_TIMEVAL), 21: ("SO_SNDTIMEO_OLD", _OLD_TIMEVAL),
+        25: ("SO_BINDTODEVICE", TEXT),
         26: ("SO_ATTACH_FILTER", _PROGRAM), 32: ("SO_SNDBUFFORCE", BYTES), 33: ("SO_RCVBUFFORCE", BYTES),
         50: ("SO_ATTACH_BPF", _DESCRIPTOR), 51: ("SO_ATTACH_REUSEPORT_CBPF", _PROGRAM),
         52: ("SO_ATTACH_REUSEPORT_EBPF", _DESCRIPTOR),
