@@ -20,7 +20,15 @@ from sockcrash.errors import UsageError, nearest
 from sockcrash.kernel.options import ROWS
 from sockcrash.model import Absent, Endpoint, Reason, Section, SocketRecord
 
-__all__ = ("QUEUE_MEMBERS", "Value", "checked_values", "find_value", "known_names", "member_names", "other_name")
+__all__ = (
+    "QUEUE_MEMBERS",
+    "Value",
+    "checked_values",
+    "find_value",
+    "known_names",
+    "member_names",
+    "other_name",
+)
 
 Get = Callable[[SocketRecord], Any]
 
