@@ -127,7 +127,9 @@ def test_owners_are_those_of_the_guest(session: Session, truth: Bundle) -> None:
 
 
 def test_queues(session: Session) -> None:
-    assert value(session, "all(q.name and q.bytes is not None for q in sk_queues(sk))") is True
+    unsent = "(tcp_sk(sk).write_seq - tcp_sk(sk).snd_nxt).value_()"
+
+    assert value(session, "{q.name: q.bytes for q in sk_queues(sk)}['write']") == value(session, unsent) != 0
 
 
 def test_walks_are_complete_and_typed(session: Session, truth: Bundle) -> None:
