@@ -33,6 +33,7 @@ _VARIABLES = {
     "struct sock_common": "skc",
 }  # fmt: skip
 _NAMED = 3
+_DRGN = ("Object", "cast", "container_of")
 _PART = re.compile(r"(->)|\[(\d+)\]|<(struct \w+)\.(\w+)>|\.?([A-Za-z_]\w*)")
 
 
@@ -41,7 +42,6 @@ class _Code:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.drgn = {"Object"}
         self.ours: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         self.known: dict[str, dict[str, _Row]] = {}
@@ -49,12 +49,13 @@ class _Code:
 
     def text(self) -> str:
         """The program."""
-        above = [f"from drgn import {', '.join(sorted(self.drgn))}"]
+        body = "\n".join(self.lines)
+        constants = {name: value for name, value in self.constants.items() if re.search(rf"\b{name}\b", body)}
+        above = [f"from drgn import {', '.join(name for name in _DRGN if f'{name}(' in body)}"]
         for room in sorted(set(self.ours.values())):
             names = sorted(name for name, where in self.ours.items() if where == room)
             above.append(f"from {room} import {', '.join(names)}")
-        constants = [f"{name} = {value}" for name, value in self.constants.items()]
-        return "\n".join([*above, "", *constants, *self.lines])
+        return "\n".join([*above, "", *(f"{name} = {value}" for name, value in constants.items()), body])
 
     def helper(self, name: str) -> str:
         """A name of sockcrash.helpers, imported."""
@@ -92,7 +93,6 @@ class _Code:
             elif index:
                 here = f"{here}[{index}]"
             elif container:
-                self.drgn.add("container_of")
                 here = f'container_of({here}, "{container}", "{embedded}")'
             else:
                 here = f"{here}.{name}"
@@ -224,7 +224,6 @@ def _options(code: _Code, kind: str) -> dict[tuple[str, str], tuple[_Row, ...]]:
 def list_code(kernel: Kernel, values: Sequence[Value], selected: str | None, netns: str | None) -> str:
     """Code that fills ``rows``, a dict by column for each socket that a filter selects."""
     code = _Code(kernel)
-    code.drgn = {"cast"}
     columns = [f'        "{value.name}": {_column(code, value)},' for value in values]
     narrowed = [f"{name}={text!r}" for name, text in (("netns", netns), ("filter", selected)) if text]
     walk = f"{code.helper('for_each_sock')}({', '.join(['prog', *narrowed])})"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -11,10 +12,11 @@ import click
 
 from sockcrash import __version__
 
-__all__ = ("main",)
+__all__ = ("COMMANDS", "COMPLETION_VARIABLE", "group", "main")
 
-# command: the module that has it, and the line that --help of the group shows
-_COMMANDS = {
+COMPLETION_VARIABLE = "_SOCKCRASH_COMPLETE"
+
+COMMANDS = {
     "inspect": ("inspect", "Show sockets in full."),
     "options": ("options", "Show socket options: value, who set it, default, where it is stored."),
     "verify": ("verify", "Compare options in memory with getsockopt, byte for byte."),
@@ -27,34 +29,41 @@ _COMMANDS = {
     "snapshot": ("snapshot", "Write a small vmcore that holds only the selected sockets."),
     "info": ("info", "Show what a snapshot or dump holds, when and how it was taken."),
     "shell": ("shell", "Open drgn's interactive session on a kernel, with helpers and commands for sockets."),
+    "completion": ("completion", "Print what makes bash, zsh or fish complete commands, fields and sockets."),
+    "man": ("man", "Show a manual page, or write all of them."),
     "layout": ("layout", "Print how each field was bound on this kernel."),
 }
+"""Each command: the module that has it, and the line that --help of the group shows."""
 
 
 class _LazyGroup(click.Group):
     """A group that imports a command's module only when that command is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(_COMMANDS)
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - list the builtin is hidden by list the module
+        return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"sockcrash.cli.{_COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"sockcrash.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
+        if COMPLETION_VARIABLE in os.environ:
+            from sockcrash.cli.candidates import teach
+
+            return teach(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from sockcrash.cli.hints import wrong_command
 
-            raise wrong_command(args[0], list(_COMMANDS), ctx)
+            raise wrong_command(args[0], [*COMMANDS], ctx)
         return super().resolve_command(ctx, args)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockcrash.cli import COMPLETION_VARIABLE
 from sockcrash.cli.params import LOGGERS
 from sockcrash.errors import SockcrashError
 from sockcrash.render.escape import printable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ("run",)
 
 PROGRAM = "sockcrash"
-COMPLETION_VARIABLE = "_SOCKCRASH_COMPLETE"
 FAILED = 1
 INTERRUPTED = 130
 
@@ -65,9 +65,12 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
 
 def _invoke(command: click.Command, args: list[str]) -> int:
     if COMPLETION_VARIABLE in os.environ:
+        from sockcrash.cli import completion  # noqa: F401 - importing it registers the shells
+
         command.main(args, prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE)
     try:
-        with command.make_context(PROGRAM, args) as context:
+        color = False if os.environ.get("NO_COLOR") else None
+        with command.make_context(PROGRAM, args, color=color) as context:
             status = command.invoke(context)
     except click.exceptions.Exit as ending:
         status = ending.exit_code

@@ -23,6 +23,11 @@ def command(target: TargetOptions, names: tuple[str, ...], output_format: str) -
     """Print how each row of kernel knowledge was bound: the place that won, its offset and type, or why none did.
 
     NAME narrows to rows or groups of that name.
+
+    \b
+    For example:
+      sockcrash layout snd_cwnd nonagle
+      sockcrash layout -c vmcore tcp
     """
     from sockcrash.errors import UsageError
     from sockcrash.kernel.registry import layout_rows

@@ -20,7 +20,15 @@ from sockcrash.errors import UsageError, nearest
 from sockcrash.kernel.options import ROWS
 from sockcrash.model import Absent, Endpoint, OtherEnd, Reason, Section, SocketRecord
 
-__all__ = ("QUEUE_MEMBERS", "Value", "checked_values", "find_value", "known_names", "other_name")
+__all__ = (
+    "QUEUE_MEMBERS",
+    "Value",
+    "checked_values",
+    "find_value",
+    "known_names",
+    "member_names",
+    "other_name",
+)
 
 Get = Callable[[SocketRecord], Any]
 
@@ -210,6 +218,11 @@ def checked_values(names: str, option: str) -> list[Value]:
 def other_name(name: str) -> str | None:
     """What we call the thing that ss or common usage has under another name, None if it is no such name."""
     return _ALIASES[name][0] if name in _ALIASES else None
+
+
+def member_names() -> list[str]:
+    """Every member of some section."""
+    return sorted({name for section in _members().values() for name in section})
 
 
 def known_names() -> list[str]:

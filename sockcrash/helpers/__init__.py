@@ -7,7 +7,7 @@ The ``sockcrash.helpers`` module provides helpers for drgn sessions and scripts:
 reading them, and going on with drgn from there.
 
 They work on any :class:`~drgn.Program` of a Linux kernel, with DWARF or without, and keep drgn's manner: C names, and
-the :ref:`default program argument <default-program>`. Where a socket is wanted, ``struct sock *``, ``struct socket *``,
+drgn's default program argument. Where a socket is wanted, ``struct sock *``, ``struct socket *``,
 ``struct file *``, an address, a SPEC or a record will do. An Object of a socket's struct is believed; whatever else
 names one is proved first.
 """

@@ -133,10 +133,10 @@ def sk_timers(prog: Program, sk: Object | SocketRecord | int | str) -> tuple[Tim
 @takes_program_or_default
 def sk_queues(prog: Program, sk: Object | SocketRecord | int | str) -> tuple[Queue, ...]:
     """
-    Get the queues of a socket: name, bytes, buffers.
+    Get the queues of a socket: name, buffers, their bytes and memory, of the accept queue its limit.
 
     >>> [queue for queue in sk_queues(sk) if queue.skbs]
-    [Queue(name='write', bytes=1615872, skbs=25)]
+    [Queue(name='write', skbs=789, bytes=1615872, ...)]
 
     :param sk: ``struct sock *``, or anything that :func:`find_sock()` takes.
     :return: Its queues, empty ones included; none of a mini socket.

@@ -47,18 +47,19 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def session(core: Path) -> Iterator[Session]:
-    opened = Session([DRGN, "-c", str(core)])
-    assert opened.ask("from sockcrash.helpers import *") == ""
-    yield opened
-    assert opened.close() == 0
-
-
-@pytest.fixture(scope="module")
 def truth() -> Iterator[Bundle]:
     opened = Bundle(SHELF / "6.1")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def session(core: Path, truth: Bundle) -> Iterator[Session]:
+    opened = Session([DRGN, "-c", str(core)])
+    assert opened.ask("from sockcrash.helpers import *") == ""
+    assert opened.ask(f"sk = find_sock('ino:{closed_window(truth)['inode']}')") == ""
+    yield opened
+    assert opened.close() == 0
 
 
 def closed_window(truth: Bundle) -> dict[str, int]:
@@ -80,7 +81,6 @@ def test_every_helper_is_tried_here() -> None:
 
 def test_a_socket_is_found_by_each_of_its_names(session: Session, truth: Bundle) -> None:
     one = closed_window(truth)
-    session.ask(f"sk = find_sock('ino:{one['inode']}')")
 
     assert session.ask("sk.type_") == "struct sock *\n"
     assert value(session, f"find_sock('fd:{one['pid']}/{one['fd']}') == sk") is True
@@ -127,7 +127,9 @@ def test_owners_are_those_of_the_guest(session: Session, truth: Bundle) -> None:
 
 
 def test_queues(session: Session) -> None:
-    assert value(session, "all(q.name and q.bytes is not None for q in sk_queues(sk))") is True
+    unsent = "(tcp_sk(sk).write_seq - tcp_sk(sk).snd_nxt).value_()"
+
+    assert value(session, "{q.name: q.bytes for q in sk_queues(sk)}['write']") == value(session, unsent) != 0
 
 
 def test_walks_are_complete_and_typed(session: Session, truth: Bundle) -> None:
