@@ -8,7 +8,7 @@ from typing import Any
 
 from sockcrash.model import Absent, Owner, SocketRecord
 from sockcrash.render.escape import printable
-from sockcrash.render.units import show
+from sockcrash.render.units import end, show
 
 __all__ = ("holder_text", "holder_word", "holders_text", "other_end_lines", "owner_object")
 
@@ -36,11 +36,11 @@ def owner_object(owner: Owner) -> dict[str, Any]:
     return made
 
 
-def holders_text(owners: tuple[Owner, ...] | Absent) -> str:
-    """All of them, for a person."""
+def holders_text(owners: tuple[Owner, ...] | Absent, peer: str = "") -> str:
+    """All of them, for a person who knows the socket's ``peer``."""
     if isinstance(owners, Absent):
         return show(owners)
-    return ", ".join(map(holder_text, owners)) or "no descriptor"
+    return ", ".join(holder_text(owner, peer) for owner in owners) or "no descriptor"
 
 
 def other_end_lines(record: SocketRecord) -> Iterator[str]:
@@ -49,11 +49,13 @@ def other_end_lines(record: SocketRecord) -> Iterator[str]:
         return
     for one in record.other_end:
         elsewhere = "" if one.netns == record.netns else f" in netns {show(one.netns)}"
-        yield f"{one.kind} {one.address:#x}{elsewhere}, held by {holders_text(one.owners)}"
+        yield f"{one.kind} {one.address:#x}{elsewhere}, held by {holders_text(one.owners, end(record.local))}"
 
 
-def holder_text(owner: Owner) -> str:
+def holder_text(owner: Owner, peer: str = "") -> str:
     """One of them in a few words."""
+    if owner.kind == "kernel":
+        return _kernel(owner, peer)
     said = _SAID.get(owner.kind)
     return owner.kind if said is None else said(owner)
 
@@ -86,11 +88,11 @@ def _sockmap(owner: Owner) -> str:
     return f"sockmap{name} (BPF map {owner.map}){holder}"
 
 
-def _kernel(owner: Owner) -> str:
+def _kernel(owner: Owner, peer: str) -> str:
     if owner.user is None:
         return "the kernel"
     program = f", program {printable(owner.program)}" if owner.program else ""
-    remote = f", the other side is {owner.remote}" if owner.remote else ""
+    remote = f", the other side is {owner.remote}" if owner.remote and owner.remote != peer else ""
     called = f" ({owner.callback})" if owner.callback else ""
     return f"the kernel: {printable(owner.user)}{called}{program}{remote}"
 
@@ -101,7 +103,6 @@ _SAID: dict[str, Callable[[Owner], str]] = {
         f"not accepted yet: the accept queue of listener {_address(owner.listener)}"
     ),
     "io-uring": lambda owner: f"a fixed file of the io_uring of {_task(owner)}",
-    "kernel": _kernel,
     "mptcp-subflow": lambda owner: f"MPTCP socket {_address(owner.socket)}",
     "orphan": lambda _: "nobody: closed by its process, the kernel finishes it",
     "request": lambda owner: f"the handshake queue of listener {_address(owner.listener)}",

@@ -67,7 +67,7 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
         yield "TORN", "the socket changed while it was read: values may not belong together"
     for sentence in story(record):
         yield "", sentence
-    yield "held by", holders_text(record.owners)
+    yield "held by", holders_text(record.owners, end(record.peer))
     yield from _labelled("other end", other_end_lines(record))
     yield "identity", _identity(record)
     if record.tcp:

@@ -16,6 +16,7 @@ from oracle.truth import Truth, of_raw
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "scripts"))
+sys.path.append(str(PROJECT / "tests/vmcore"))  # comparisons with what the kernel says are the same here
 
 from vmlib.errors import NotCarried  # noqa: E402
 from vmlib.guest import PROJECT_IN_GUEST, Done, Guest  # noqa: E402
