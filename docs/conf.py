@@ -21,6 +21,8 @@ exclude_patterns = ["_build"]
 autodoc_typehints = "none"
 autodoc_member_order = "alphabetical"
 
+smartquotes = False  # --all is two hyphens
+
 html_theme = "furo"
 html_title = f"sockcrash {release}"
 html_copy_source = False

@@ -40,7 +40,7 @@ Proposals = Iterator[tuple[str, str]]
 def teach(command: click.Command) -> click.Command:
     """Let a command's parameters propose what their names stand for."""
     for parameter in command.params:
-        propose = _BY_NAME.get(parameter.name or "")
+        propose = _BY_NAME.get(f"{command.name}.{parameter.name}") or _BY_NAME.get(parameter.name or "")
         if propose is not None:
             parameter.type = _Proposing(propose)
     return command
@@ -97,6 +97,30 @@ def _levels() -> Iterator[str]:
     from sockcrash.kernel.options import LEVELS
 
     yield from LEVELS
+
+
+def _explained() -> Iterator[str]:
+    from sockcrash.glossary import entries
+
+    for entry in entries():
+        yield from entry.names
+
+
+def _rows() -> Iterator[str]:
+    from sockcrash.kernel.registry import GROUPS
+
+    for name, group in GROUPS.items():
+        yield from (name, *(field.name for field in group.fields))
+
+
+def _commands() -> Iterator[str]:
+    from sockcrash.cli import COMMANDS
+
+    yield from COMMANDS
+
+
+def _processes(_ctx: click.Context, _incomplete: str) -> Proposals:
+    return ((value.removeprefix("pid:"), about) for value, about in _of_processes("pid"))
 
 
 def _sorting(_ctx: click.Context, incomplete: str) -> Proposals:
@@ -189,7 +213,7 @@ def _inet(form: str) -> Proposals:
                     yield f"{form}:{clue.ends.local if listening else clue.ends}", ""
 
 
-# Parameters of commands, by the names that their functions have for them.
+# Parameters of commands, by the names that their functions have for them; COMMAND.NAME goes before.
 _BY_NAME: dict[str, Callable[[click.Context, str], Proposals]] = {
     "specs": _specs,
     "spec": _specs,
@@ -201,6 +225,11 @@ _BY_NAME: dict[str, Callable[[click.Context, str], Proposals]] = {
     "levels": _listed(_levels),
     "words": _filter_words,
     "selected": _filter,
+    "options": _listed(_options),
+    "pids": _processes,
+    "explain.names": _listed(_explained),
+    "layout.names": _listed(_rows),
+    "man.name": _listed(_commands),
     "netns": _namespaces,
     "output_format": _formats,
 }

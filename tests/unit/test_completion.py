@@ -97,6 +97,13 @@ def test_names_of_states_and_formats() -> None:
     assert proposed("bash", "sockcrash struct --format ") == ["crash", "json"]
 
 
+def test_names_of_each_command_are_its_own() -> None:
+    assert proposed("bash", "sockcrash explain FIN_WAIT2")[:1] == ["FIN_WAIT2"]
+    assert proposed("bash", "sockcrash layout skc_fam") == ["skc_family"]
+    assert proposed("bash", "sockcrash man lis") == ["list"]
+    assert proposed("bash", "sockcrash trace --option TCP_NODEL") == ["TCP_NODELAY"]
+
+
 def test_a_dump_has_no_sockets_of_this_machine() -> None:
     assert proposed("bash", "sockcrash inspect -c vmcore pid:") == [""]
 

@@ -297,3 +297,24 @@ def test_dwarf_that_is_loaded_later_wins() -> None:
         assert opened.ask("from sockcrash.helpers import *; sk_kind(next(for_each_tcp_sock()))") == "'tcp'\n"
     finally:
         opened.close()
+
+
+@pytest.mark.vm
+def test_helpers_agree_with_dwarf_and_without() -> None:
+    """The same sockets with the same values, by vmlinux and by nothing."""
+    from harness import dump_directory
+
+    directory = dump_directory("6.1")
+    answers = []
+    for symbols in ([], ["-s", str(directory / "vmlinux")]):
+        opened = Session([DRGN, "-q", "-c", str(directory / "vmcore"), *symbols], timeout=120)
+        try:
+            opened.ask("from sockcrash.helpers import *")
+            walk = "sorted((hex(s), sk_kind(s)) for s in for_each_sock())"
+            windows = "sorted((hex(t), t.snd_wnd.value_(), repr(tcp_flight(t))) for t in for_each_tcp_sock())"
+            answers.append((value(opened, walk), value(opened, windows)))
+        finally:
+            opened.close()
+
+    assert len(answers[0][0]) > 500
+    assert answers[0] == answers[1]
