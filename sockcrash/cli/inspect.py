@@ -91,6 +91,8 @@ def command(
 
     if payload and not segments:
         raise UsageError("--payload goes with --queues")
+    if segments and (fields is not None or output_format not in ("text", "json", "jsonl")):
+        raise UsageError("--queues shows whole records, as text, json or jsonl")
     if explain and output_format != "text":
         raise UsageError(
             "--explain goes with --format text", hint="sockcrash explain NAME --json has it as JSON"

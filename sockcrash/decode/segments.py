@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel import uapi
-from sockcrash.kernel.skbuff import descriptors, error_of, tcp_part, unix_consumed
+from sockcrash.kernel.fields_queue import TCP_CB, UNIX_CB
+from sockcrash.kernel.skbuff import cb_part, descriptors, error_of
 from sockcrash.model import Absent, Reason, Section
 from sockcrash.model.waiting import Segment
 
@@ -76,7 +77,7 @@ def _stream(kernel: Kernel, base: int | Absent, done: int | Absent) -> Describe:
     """Segments of a stream, relative to ``base``, of which what lies before ``done`` does not count any more."""
     if isinstance(base, Absent) or isinstance(done, Absent):
         return _plain
-    part = tcp_part(kernel)
+    part = cb_part(kernel, TCP_CB)
 
     def describe(skb: Skb) -> Segment:
         cb = part(skb.cb)
@@ -99,7 +100,7 @@ def _difference(one: int, other: int) -> int:
 
 
 def _sent(kernel: Kernel, start: int | Absent) -> Describe:
-    part = tcp_part(kernel)
+    part = cb_part(kernel, TCP_CB)
     plain = _stream(kernel, start, start)
     clock = kernel.clock()
 
@@ -137,10 +138,13 @@ def _fate(segment: Segment) -> str:
 
 
 def _unix(kernel: Kernel) -> Describe:
+    part = cb_part(kernel, UNIX_CB)
+
     def describe(skb: Skb) -> Segment:
-        unread = max(0, skb.len - unix_consumed(kernel, skb.cb))
+        own = part(skb.cb)
+        unread = max(0, skb.len - own["consumed"])
         try:
-            fds: int | Absent = descriptors(kernel, skb.cb)
+            fds: int | Absent = descriptors(kernel, own["fp"])
         except drgn.FaultError as error:
             fds = kernel.unreadable(error)
         return Segment(skb.address, unread, skb.truesize, fds=fds)

@@ -159,9 +159,10 @@ def _made(
     case: Case,
     because: str,
     unless: str,
+    waited_ms: int | None,
 ) -> GivesUp:
     at, limit, steps = run(case)
-    return GivesUp(because, case.wheel.ms(at), limit.name, limit.value, unless, _TIMED_OUT, steps)
+    return GivesUp(because, case.wheel.ms(at), limit.name, limit.value, unless, _TIMED_OUT, steps, waited_ms)
 
 
 def _retransmission(facts: Facts, timer: str) -> GivesUp:
@@ -194,7 +195,8 @@ def _retransmission(facts: Facts, timer: str) -> GivesUp:
         quiet=_age(facts, tcp["rcv_tstamp"]) if shut else None,
     )
     because = "orphan" if facts.dead and not opening else "connect" if opening else "retransmission"
-    return _made(retransmitting, case, because, _ANSWERS)
+    waited = None if case.since is None else max(0, case.since)
+    return _made(retransmitting, case, because, _ANSWERS, waited)
 
 
 def _counted(facts: Facts, own: int, linear: int) -> Limit:
@@ -262,10 +264,12 @@ def _window(facts: Facts) -> GivesUp:
         answered=bool(tcp["icsk_user_timeout"] and tcp["icsk_backoff"] and not tcp["icsk_probes_out"]),
         user_timeout=tcp["icsk_user_timeout"],
     )
-    made = _made(probing, case, "orphan" if facts.dead else "zero-window", "unless the peer opens its window")
+    because = "orphan" if facts.dead else "zero-window"
+    waited = None if case.since is None else case.wheel.ms(case.since)
+    made = _made(probing, case, because, "unless the peer opens its window", waited)
     if made.decided_by == "TCP_USER_TIMEOUT" or facts.dead:
         return made
-    return replace(made, unless="unless the peer answers a probe: as long as it does, the kernel goes on")
+    return replace(made, unless="unless the peer answers a probe, which it may do for ever")
 
 
 def _keepalive(facts: Facts) -> GivesUp:
@@ -281,7 +285,7 @@ def _keepalive(facts: Facts) -> GivesUp:
         facts.option_or(tcp["keepalive_probes"], "TCP_KEEPCNT", settings.TCP_KEEPALIVE_PROBES),
         user_timeout=tcp["icsk_user_timeout"],
     )
-    return _made(keepalive, case, "keepalive", "unless the peer answers")
+    return _made(keepalive, case, "keepalive", "unless the peer answers", case.wheel.ms(case.quiet))
 
 
 def _fin_wait2(facts: Facts) -> GivesUp:

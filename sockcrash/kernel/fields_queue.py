@@ -22,7 +22,7 @@ __all__ = (
     "TCP_QUEUES",
     "UDP_QUEUES",
     "UNACCEPTED",
-    "UNIX_FP",
+    "UNIX_CB",
 )
 
 _S = "struct sock"
@@ -73,7 +73,7 @@ TCP_CB = Group(
         row("sacked", "struct tcp_skb_cb"),
     ),
 )
-UNIX_FP = Group("unix_fp", (row("fp", "struct unix_skb_parms"), row("consumed", "struct unix_skb_parms")))
+UNIX_CB = Group("unix_cb", (row("fp", "struct unix_skb_parms"), row("consumed", "struct unix_skb_parms")))
 SCM_FDS = Group("scm_fds", (row("count", "struct scm_fp_list"),))
 ERROR_CB = Group(
     "error_cb",

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The fields of UNIX sockets and of what lies in their queues (include/net/af_unix.h)."""
+"""The fields of UNIX sockets (include/net/af_unix.h)."""
 
 from __future__ import annotations
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
 
-__all__ = ("UNIX", "UNIX_ADDRESS", "UNIX_CB", "UNIX_QUEUE", "UNIX_SKB")
+__all__ = ("UNIX", "UNIX_ADDRESS")
 
 _U = "struct unix_sock"
 
@@ -26,11 +26,3 @@ UNIX = Group(
 )
 
 UNIX_ADDRESS = Group("unix_address", (row("len", "struct unix_address"), row("name", "struct unix_address")))
-
-UNIX_QUEUE = Group("unix_queue", (row("sk_receive_queue", "struct sock"),))
-
-_B = "struct sk_buff"
-UNIX_SKB = Group("unix_skb", (row("next", _B), row("len", _B), row("sk", _B), row("cb", _B)))
-
-# What a UNIX socket keeps in sk_buff.cb; bound as "offset of".
-UNIX_CB = Group("unix_cb", (row("consumed", "struct unix_skb_parms"), row("fp", "struct unix_skb_parms")))

@@ -13,8 +13,9 @@ import drgn
 from sockcrash.kernel import uapi
 from sockcrash.kernel.bulk import read_many
 from sockcrash.kernel.fields import row
-from sockcrash.kernel.fields_unix import UNIX_QUEUE
+from sockcrash.kernel.fields_queue import QUEUES
 from sockcrash.kernel.layout import Group
+from sockcrash.kernel.skbuff import descriptors
 from sockcrash.kernel.tables_other import array_sockets, unix_sockets
 from sockcrash.kernel.unix_queue import messages
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ("Queued", "in_unix_queues")
 
 # include/net/scm.h
-_COUNT = Group("scm_fp_list", (row("count", "struct scm_fp_list"),))
 _FILES = Group("scm_fp_list_files", (row("fp", "struct scm_fp_list"),))
 _STATE = Group("unix_state", (row("skc_state", "struct sock_common"),))
 _MAX_FILES = 253  # SCM_MAX_FD
@@ -58,7 +58,7 @@ def in_unix_queues(kernel: Kernel, complain: Complain) -> Queued:
 
 def _with_messages(kernel: Kernel, sockets: list[int], complain: Complain) -> Iterator[tuple[int, int]]:
     """Those sockets whose receive queue is not empty, and their states."""
-    queue = kernel.offsets(UNIX_QUEUE)["sk_receive_queue"]
+    queue = kernel.offsets(QUEUES)["receive"]
     state = kernel.offsets(_STATE)["skc_state"]
     unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
     for socket, content in read_many(kernel, sockets, queue + 8):
@@ -70,8 +70,7 @@ def _with_messages(kernel: Kernel, sockets: list[int], complain: Complain) -> It
 
 def _files(kernel: Kernel, list_: int) -> tuple[int, ...]:
     """The ``struct file *`` of a ``struct scm_fp_list *``. Raises drgn.FaultError."""
-    (section,) = kernel.reader(_COUNT).sections(list_)
-    count = section["count"]
+    count = descriptors(kernel, list_)
     if not 0 <= count <= _MAX_FILES:
         return ()
     raw = kernel.read(list_ + kernel.offsets(_FILES)["fp"], count * 8)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import drgn
 
-from sockcrash.kernel.fields_queue import ERROR_CB, SCM_FDS, SKB, TCP_CB, UNIX_FP
+from sockcrash.kernel.fields_queue import ERROR_CB, SCM_FDS, SKB
 
 if TYPE_CHECKING:
     from sockcrash.kernel.chains import Complain
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
     from sockcrash.model import Section
 
-__all__ = ("MOST", "Skb", "descriptors", "error_of", "listed", "tcp_part", "tree", "unix_consumed")
+__all__ = ("MOST", "Skb", "cb_part", "descriptors", "error_of", "listed", "tree")
 
 # A queue of more sk_buffs than this is garbage: a terabyte of memory at least.
 MOST = 1 << 20
@@ -87,12 +87,8 @@ def _skb(address: int, found: Section) -> Skb:
     return Skb(address, found["len"], found["truesize"], found["sk"], found["skb_mstamp_ns"], found["cb"])
 
 
-def tcp_part(kernel: Kernel) -> Callable[[bytes], Section]:
-    """What TCP keeps in a sk_buff (``struct tcp_skb_cb``), of its cb."""
-    return _part(kernel, TCP_CB)
-
-
-def _part(kernel: Kernel, group: Group) -> Callable[[bytes], Section]:
+def cb_part(kernel: Kernel, group: Group) -> Callable[[bytes], Section]:
+    """What the owner of a sk_buff keeps in its cb, of which ``group`` has the rows."""
     reader = kernel.reader(group)
 
     def part(cb: bytes) -> Section:
@@ -102,23 +98,16 @@ def _part(kernel: Kernel, group: Group) -> Callable[[bytes], Section]:
     return part
 
 
-def unix_consumed(kernel: Kernel, cb: bytes) -> int:
-    """Bytes of a UNIX socket's sk_buff that were read already."""
-    consumed: int = _part(kernel, UNIX_FP)(cb)["consumed"]
-    return consumed
-
-
-def descriptors(kernel: Kernel, cb: bytes) -> int:
-    """How many descriptors a UNIX socket's sk_buff carries (SCM_RIGHTS). Raises drgn.FaultError."""
-    listed_at = _part(kernel, UNIX_FP)(cb)["fp"]
-    if not listed_at:
+def descriptors(kernel: Kernel, files: int) -> int:
+    """How many descriptors travel in a ``struct scm_fp_list *`` (SCM_RIGHTS), NULL or not. Raises drgn.FaultError."""
+    if not files:
         return 0
-    (section,) = kernel.reader(SCM_FDS).sections(listed_at)
+    (section,) = kernel.reader(SCM_FDS).sections(files)
     count: int = section["count"]
     return count
 
 
 def error_of(kernel: Kernel, cb: bytes) -> tuple[Any, Any]:
     """Of a sk_buff in an error queue its errno and origin (struct sock_extended_err)."""
-    section = _part(kernel, ERROR_CB)(cb)
+    section = cb_part(kernel, ERROR_CB)(cb)
     return section["ee_errno"], section["ee_origin"]

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sockcrash.kernel.chains import Complain, ring
-from sockcrash.kernel.fields_unix import UNIX_CB, UNIX_QUEUE, UNIX_SKB
+from sockcrash.kernel.chains import Complain, pointer
+from sockcrash.kernel.fields_queue import QUEUES, UNIX_CB
+from sockcrash.kernel.skbuff import cb_part, listed
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -30,16 +30,10 @@ class Message:
 
 def messages(kernel: Kernel, address: int, complain: Complain) -> list[Message]:
     """All sk_buffs in the receive queue of the socket at ``address``. Raises drgn.FaultError."""
-    head = address + kernel.offsets(UNIX_QUEUE)["sk_receive_queue"]
-    reader = kernel.reader(UNIX_SKB)
-    link = kernel.offsets(UNIX_SKB)["next"]
-    private = kernel.offsets(UNIX_CB)
-    consumed_at = struct.Struct(kernel.byte_order + "I").unpack_from
-    pointer_at = struct.Struct(kernel.byte_order + "Q").unpack_from
+    head = address + kernel.offsets(QUEUES)["receive"]
+    part = cb_part(kernel, UNIX_CB)
     found: list[Message] = []
-    for skb in ring(kernel, head, link, complain):
-        (section,) = reader.sections(skb)
-        (consumed,) = consumed_at(section["cb"], private["consumed"])
-        (files,) = pointer_at(section["cb"], private["fp"])
-        found.append(Message(section["len"] - consumed, section["sk"], files))
+    for skb in listed(kernel, pointer(kernel, head), head, complain):
+        own = part(skb.cb)
+        found.append(Message(skb.len - own["consumed"], skb.sk, own["fp"]))
     return found

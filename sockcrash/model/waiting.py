@@ -26,7 +26,8 @@ class GivesUp:
 
     ``because`` of what it waits for. ``decided_by``: the sysctl or option that sets the limit, which is ``limit`` in
     its own unit. ``unless``: what would start the count anew. ``then``: what becomes of the socket. ``steps`` until
-    then, the end not included.
+    then, the end not included. ``waited_ms``: since the first retransmission, probe or SYN, or the last word of an idle
+    peer; None where there was none.
     """
 
     because: str
@@ -36,6 +37,7 @@ class GivesUp:
     unless: str
     then: str
     steps: tuple[Step, ...] = ()
+    waited_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

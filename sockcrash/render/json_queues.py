@@ -19,6 +19,7 @@ def gives_up_object(end: GivesUp | None) -> dict[str, Any] | None:
         return None
     return {
         "because": end.because,
+        "waited_ms": end.waited_ms,
         "in_ms": end.in_ms,
         "decided_by": end.decided_by,
         "limit": end.limit,

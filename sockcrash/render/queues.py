@@ -21,7 +21,9 @@ _ORIGINS = {0: "none", 1: "local", 2: "ICMP", 3: "ICMPv6", 4: "timestamp", 5: "z
 
 
 def queues_line(queues: tuple[Queue, ...]) -> str:
-    """Those that are not empty, in one line."""
+    """Those that are not empty, in one line; nothing where they are shown buffer by buffer."""
+    if any(queue.segments is not None for queue in queues):
+        return ""
     return "; ".join(_summary(queue) for queue in queues if _filled(queue))
 
 

@@ -77,8 +77,9 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
     yield from family_lines(record)
     if record.timers is not None:
         yield from _labelled("timers", timers_lines(record))
-        yield from _labelled("gives up", gives_up_lines(record.gives_up))
-    if record.queues and (waiting := queues_line(record.queues)):
+        if record.state not in ("LISTEN", "CLOSE"):
+            yield from _labelled("gives up", gives_up_lines(record.gives_up))
+    if record.queues and record.state != "LISTEN" and (waiting := queues_line(record.queues)):
         yield "queues", waiting
     if record.sock:
         yield "memory", _memory(record.sock)

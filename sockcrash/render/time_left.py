@@ -76,9 +76,9 @@ def gives_up_lines(end: GivesUp | Absent | None) -> Iterator[str]:
     if end is None:
         return
     if isinstance(end, Absent):
-        yield "never by itself" if end.reason is Reason.NOT_APPLICABLE else show(end)
+        yield f"never by itself: {end.detail}" if end.reason is Reason.NOT_APPLICABLE else show(end)
         return
-    yield f"in {milliseconds(end.in_ms)} ({end.then}), {end.unless}; {limit_text(end)} decides"
+    yield f"in {milliseconds(end.in_ms)} ({end.then}), {end.unless}: {limit_text(end)}"
     if end.steps:
         shown = ", ".join(f"{milliseconds(step.in_ms)}" for step in end.steps[:_MOST_STEPS])
         rest = ", ..." if len(end.steps) > _MOST_STEPS else ""

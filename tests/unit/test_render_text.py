@@ -21,6 +21,7 @@ from records import (
     timewait_record,
 )
 from sockcrash.model import Absent, Endpoint, Owner, Reason, Section
+from sockcrash.model.waiting import GivesUp
 from sockcrash.render.crash import fields_crash, members, record_crash, whole
 from sockcrash.render.escape import printable
 from sockcrash.render.story import story
@@ -242,8 +243,15 @@ def test_one_screen() -> None:
             "7 bytes and the window offered is closed.",
         ),
         ({"unacked_bytes": 10}, {}, "10 bytes in flight"),
+        (
+            {"unacked_bytes": 10, "packets_out": 9, "sacked_out": 5, "lost_out": 2},
+            {},
+            "10 bytes in flight; of 9 segments 5 SACKed and 2 taken as lost.",
+        ),
+        ({"icsk_probes_out": 3}, {}, "Idle, and 3 keepalive probes went unanswered"),
+        ({"unacked_bytes": 1}, {"state": "ESTABLISHED"}, "1 byte in flight."),
         ({}, {"state": "CLOSE_WAIT"}, "The peer has closed; the application has not."),
-        ({"icsk_retransmits": 2}, {"state": "SYN_SENT"}, "Connecting: 2 SYNs went unanswered"),
+        ({"icsk_retransmits": 2}, {"state": "SYN_SENT"}, "Connecting: 2 SYNs sent again without an answer"),
     ],
 )
 def test_story(tcp: dict[str, int], changes: dict[str, str], expected: str) -> None:
@@ -253,11 +261,51 @@ def test_story(tcp: dict[str, int], changes: dict[str, str], expected: str) -> N
     assert len(told) == 1
 
 
+def ending(because: str, waited: int | None = None) -> GivesUp:
+    return GivesUp(because, 924_600, "net.ipv4.tcp_retries2", 15, "unless ...", "ETIMEDOUT", (), waited)
+
+
 def test_the_story_says_when_the_kernel_acts() -> None:
     record = tcp_record(tcp=tcp_section(snd_wnd=0, notsent_bytes=1), timers=(timer("persist", 2_700),))
 
     assert list(story(record)) == [
-        "The peer's window is closed: 1 byte wait until it reads; the kernel probes in 2.7 s."
+        "The peer's window is closed: 1 byte waits until it reads.",
+        "The kernel probes in 2.7 s.",
+    ]
+
+
+def test_the_story_of_a_closed_window() -> None:
+    shut = {"snd_wnd": 0, "notsent_bytes": 5000}
+    timers = (timer("persist", 2_700),)
+    answered = tcp_record(
+        tcp=tcp_section(**shut, icsk_backoff=4), timers=timers, gives_up=ending("zero-window", 61_000)
+    )
+    silent = tcp_record(
+        tcp=tcp_section(**shut, icsk_backoff=4, icsk_probes_out=2),
+        timers=timers,
+        gives_up=ending("zero-window", 61_000),
+    )
+
+    assert list(story(answered)) == [
+        "The peer's window is closed: 5000 bytes wait until it reads, for 61.0 s now, it answers the probes.",
+        "The kernel probes in 2.7 s.",
+    ]
+    assert list(story(silent)) == [
+        "The peer's window is closed: 5000 bytes wait until it reads, for 61.0 s now, 2 probes unanswered.",
+        "The kernel probes in 2.7 s and gives up in 15 min 24 s.",
+    ]
+
+
+def test_the_story_of_a_silent_peer() -> None:
+    record = tcp_record(
+        tcp=tcp_section(icsk_retransmits=5, unacked_bytes=3000, lastack_ms=9_000, lastrcv_ms=NOT_IN_KERNEL),
+        timers=(timer("retransmit", 6_400),),
+        gives_up=ending("retransmission", 12_000),
+    )
+
+    assert list(story(record)) == [
+        "Retransmitting: 5 time-outs in a row, 3000 bytes not acknowledged, nothing heard for 9.0 s.",
+        "The kernel tries again in 6.4 s and gives up in 15 min 24 s.",
     ]
 
 
