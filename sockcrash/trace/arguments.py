@@ -52,17 +52,15 @@ def put_together(value: bytes, source: bytes, length: int) -> bytes:
 
 
 class Arguments:
-    """Makes Calls of what was seen. ``epoch_ns``: what must be added to the trace's clock for the time of day."""
+    """Makes Calls of what was seen; ``late`` reads the memory of a thread afterwards."""
 
     def __init__(
         self,
         kernel: Kernel,
-        epoch_ns: int,
         late: Callable[[int, int, int], bytes] = late_memory,
     ) -> None:
         self._kernel = kernel
         self._reader = kernel.reader(HEAD)
-        self._epoch_ns = epoch_ns
         self._late = late
         self._sockets: dict[tuple[Any, ...], Traced] = {}
 
@@ -78,7 +76,7 @@ class Arguments:
         if option is not None and option.switch and isinstance(value, int):
             switch = bool(value)
         return Call(
-            time=(began.ns + self._epoch_ns) / 1e9,
+            time=began.ns / 1e9,
             ns=finished.ns,
             comm=began.comm,
             pid=began.pid,

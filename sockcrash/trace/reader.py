@@ -32,7 +32,7 @@ _COUNTS = ("overrun", "commit overrun", "dropped events")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An event: when (ns of CLOCK_MONOTONIC), of which thread, which, with what fields."""
+    """An event: when (ns since the epoch), of which thread, which, with what fields."""
 
     ns: int
     tid: int
@@ -59,7 +59,7 @@ class Reader:
         self._kept: list[tuple[int, bytes]] = []
         self._events: tuple[Event, ...] = ()
         instance.write("tracing_on", "0")
-        instance.write("trace_clock", "mono")
+        instance.write("trace_clock", _clock(instance.tracefs.read("trace_clock")))
         instance.write("options/overwrite", "0")
         self._page = parse_page_format(instance.tracefs.read("events/header_page"), byte_order)
         self._cpus = sorted(
@@ -126,7 +126,8 @@ class Reader:
 
     def read(self, *, last: bool = False) -> Iterator[Seen]:
         """What was seen since the last time, in order; the newest is held back until no older can follow."""
-        until = time.monotonic_ns() - _LATE_NS
+        now, epoch = self._now()
+        until = now - _LATE_NS
         found = self._kept
         for fd in self._fds:
             self._drain(fd, found)
@@ -135,8 +136,16 @@ class Reader:
         for ns, content in found:
             if ns > until and not last:
                 self._kept.append((ns, content))
-            elif (seen := self._seen(ns, content)) is not None:
+            elif (seen := self._seen(ns + epoch, content)) is not None:
                 yield seen
+
+    def _now(self) -> tuple[int, int]:
+        """The trace's clock now, and what must be added to it for the time of day (ns)."""
+        text = self._instance.tracefs.read(self._instance.path(f"per_cpu/{self._cpus[0]}/stats"))
+        today = time.time_ns()
+        found = re.search(r"^now ts: +(\d+)\.(\d{6})$", text, re.MULTILINE)
+        now = int(found[1]) * 1_000_000_000 + int(found[2]) * 1000 if found else 0
+        return now, today - now
 
     def _drain(self, fd: int, found: list[tuple[int, bytes]]) -> None:
         for _ in range(_PAGES_AT_ONCE):
@@ -178,6 +187,11 @@ class Reader:
         missed = {event: counts.get(self._instance.own_name(event.name), 0) for event in self._events}
         faults = {event.place.function: count for event, count in missed.items() if event.place.value}
         return sum(max(0, count - faults.get(event.place.function, 0)) for event, count in missed.items())
+
+
+def _clock(offered: str) -> str:
+    """``local``, the cheapest, unless the kernel found its CPUs' clocks to differ (tracing_set_default_clock)."""
+    return "global" if "[global]" in offered else "local"
 
 
 def _numbers(text: str) -> Iterator[tuple[str, str]]:

@@ -97,8 +97,7 @@ class Trace:
         self._reader: Reader | None = None
         self._tasks = Tasks()
         self._pairs = Pairs(tolerant=how.wanted.failed)
-        epoch = time.time_ns() - time.monotonic_ns()
-        self._arguments = Arguments(kernel, epoch)
+        self._arguments = Arguments(kernel)
 
     def __enter__(self) -> Trace:
         self._instance.__enter__()

@@ -139,7 +139,7 @@ def test_what_was_given_against_what_is_held(
 def arguments(late: bytes = b"") -> Arguments:
     """Of a kernel of which only the order of bytes matters."""
     kernel: Any = SimpleNamespace(byte_order="<", reader=lambda _group: None)
-    return Arguments(kernel, 0, lambda _tid, _address, size: late[:size])
+    return Arguments(kernel, lambda _tid, _address, size: late[:size])
 
 
 def began(level: int, number: int, length: int, **more: Any) -> Finished:
