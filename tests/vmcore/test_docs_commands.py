@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CORE = SHELF / "6.1" / "vmcore.xz"
-# What can be asked of a snapshot; the others need a whole machine, or write files.
-ASKING = ("inspect", "options", "list", "explain")
+# What can be asked of a dump; the others need a running machine, or write files.
+ASKING = ("inspect", "options", "list", "summary", "explain")
 HOW_TO = [
     (page.name, line) for page in sorted(blocks.DOCS.glob("howto/*.md")) for line in blocks.commands(page)
 ]
