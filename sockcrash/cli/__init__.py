@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -13,6 +14,9 @@ import click
 from sockcrash import __version__
 
 __all__ = ("COMMANDS", "COMPLETION_VARIABLE", "group", "main")
+
+# What piles up in a walk of many sockets is in no cycle; looking for some every 700 objects takes a fifth of the time.
+_COLLECTED_AFTER = 100_000
 
 COMPLETION_VARIABLE = "_SOCKCRASH_COMPLETE"
 
@@ -87,4 +91,5 @@ def main() -> NoReturn:
     """The console script: run the command line and exit with its status."""
     from sockcrash.cli.errors import run
 
+    gc.set_threshold(_COLLECTED_AFTER)
     sys.exit(run(group))

@@ -16,7 +16,7 @@ from sockcrash.cli.params import drgn_option, holder_options, netns_option, outp
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
     from sockcrash.filter import Filter
-    from sockcrash.filter.values import Value
+    from sockcrash.filter.values import Get, Value
     from sockcrash.model import SocketRecord
     from sockcrash.target import TargetOptions
 
@@ -124,14 +124,13 @@ def _rows(
         want |= value.want
         options |= value.options
     reader = session.option_reader(every=False, names=options) if options else None
-    found = session.handles((), everything=True, force=False, netns=netns, selected=selected)
-    records = session.records(counted(found, "sockets", quiet=quiet), many=True, options=reader, want=want)
-    getters = [value.get for value in values]
-    return _noted(session, ((record, tuple([get(record) for get in getters])) for record in records))
+    records = session.every_record(netns=netns, selected=selected, options=reader, want=want)
+    return _cells(session, counted(records, "sockets", quiet=quiet), [value.get for value in values])
 
 
-def _noted(session: Session, rows: Iterable[tuple[SocketRecord, tuple[Any, ...]]]) -> Iterator[Row]:
-    for record, cells in rows:
+def _cells(session: Session, records: Iterable[SocketRecord], getters: Sequence[Get]) -> Iterator[Row]:
+    for record in records:
+        cells = tuple([get(record) for get in getters])
         session.note_values(record, cells)
         yield record.address, record.kind, cells
 

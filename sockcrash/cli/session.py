@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 import drgn
 
 from sockcrash.cli.texts import with_texts
-from sockcrash.decode import decode
+from sockcrash.decode import decoder
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.decode.owner import Owners
 from sockcrash.decode.want import AROUND, EVERYTHING, Want
@@ -95,9 +96,10 @@ class Session:
     def _selected(self, handles: Iterable[Handle], selected: Filter) -> Iterator[Handle]:
         owners = self._owners(many=True) if selected.want.parts & AROUND else None
         options = self.option_reader(every=False, names=selected.options) if selected.options else None
+        decode = decoder(self.kernel, owners, options, selected.want)
         for handle in handles:
             try:
-                if selected.matches(decode(self.kernel, handle, owners, options, selected.want)):
+                if selected.matches(decode(handle)):
                     yield handle
             except drgn.FaultError as error:
                 self.complain(f"the socket at {handle.address:#x} is unreadable: {error}")
@@ -129,7 +131,9 @@ class Session:
             return
         if everything:
             every = all_sockets(self.kernel, self.complain)
-            yield from (handle for handle in every if in_namespace(self.kernel, handle, inode))
+            yield from (
+                every if inode is None else filter(partial(in_namespace, self.kernel, netns=inode), every)
+            )
             return
         for located in locate(self.kernel, specs, self.complain, force=force, netns=inode):
             for remark in located.remarks:
@@ -163,9 +167,10 @@ class Session:
         Of a whole record it is noted what was unreadable; of parts whoever shows them does so.
         """
         owners = self._owners(many=many) if want.parts & AROUND else None
+        decode = decoder(self.kernel, owners, options, want)
         for handle in handles:
             try:
-                record = decode(self.kernel, handle, owners, options, want)
+                record = decode(handle)
             except drgn.FaultError as error:
                 self.complain(f"the socket at {handle.address:#x} is unreadable: {error}")
                 continue
@@ -173,10 +178,32 @@ class Session:
                 self.note(record)
             yield record
 
+    def every_record(
+        self,
+        *,
+        netns: str | None,
+        selected: Filter | None,
+        options: OptionReader | None,
+        want: Want,
+    ) -> Iterator[SocketRecord]:
+        """As ``records`` of all sockets, those that ``selected`` selects.
+
+        A dump's are decoded once for both, unless options are asked for, which cost more than a second time.
+        """
+        if selected is None or self.kernel.live or options is not None or selected.options:
+            found = self.handles((), everything=True, force=False, netns=netns, selected=selected)
+            return self.records(found, many=True, options=options, want=want)
+        self.resolve_filter(selected)
+        every = self.handles((), everything=True, force=False, netns=netns)
+        return filter(selected.matches, self.records(every, many=True, want=want | selected.want))
+
     def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
         """Remember whether some of these values of a record were unreadable, or it is torn."""
-        if record.torn or any(_unreadable(value) for value in values if value.__class__ in _TELLING):
+        if record.torn:
             self.unreadable = True
+        for value in values:
+            if value.__class__ in _TELLING and _unreadable(value):
+                self.unreadable = True
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
@@ -190,12 +217,12 @@ class Session:
 
 def _unreadable(value: Any) -> bool:
     """Whether a value is unreadable, or a member of an end or of a section, or the value of an option."""
+    if isinstance(value, Endpoint):
+        return value.address is None and any(map(_unreadable, value.members().values()))
     if isinstance(value, Absent):
         return value.reason is Reason.UNREADABLE
     if isinstance(value, OptionValue):
         return _unreadable(value.value)
-    if isinstance(value, Endpoint):
-        return value.address is None and any(map(_unreadable, value.members().values()))
     return any(map(_unreadable, value.lost().values())) if isinstance(value, Section) else False
 
 

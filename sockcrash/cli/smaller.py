@@ -102,6 +102,12 @@ class SmallerSession:
         self._check(want, frozenset())
         yield from handles
 
+    def every_record(
+        self, *, netns: str | None, selected: Filter | None, want: Want, **_: Any
+    ) -> Iterator[SocketRecord]:
+        """All that are told of, and selected."""
+        return self.records(self.handles((), netns=netns, selected=selected), want=want)
+
     def note_values(self, _record: SocketRecord, _values: object) -> None:
         """The status tells already that this is not all."""
 

@@ -28,7 +28,7 @@ from sockcrash.kernel.options.settings import read_settings
 from sockcrash.model import EMPTY, Absent, Reason, Section, SocketRecord, quick
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sockcrash.decode.inheritance import OptionReader
     from sockcrash.decode.owner import Owners
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sockcrash.locate.address import Handle
     from sockcrash.model import OptionValue
 
-__all__ = ("decode",)
+__all__ = ("decode", "decoder")
 
 TRIES = 3
 _MINI = Absent(Reason.NOT_APPLICABLE, "a mini socket has none")
@@ -51,11 +51,38 @@ def decode(
     want: Want = EVERYTHING,
 ) -> SocketRecord:
     """Read one socket, or the wanted part of it. Raises drgn.FaultError when nothing of it can be read."""
-    plan = plan_for(kernel, handle.kind, want, options=options is not None)
-    content = handle.content
-    if plan.light and content is not None and not kernel.live and len(content) >= plan.reader.size:
-        return look(kernel, handle, content, owners, want, plan)
-    sections, whole, torn = _read(kernel, plan.reader, handle.address, content)
+    return decoder(kernel, owners, options, want)(handle)
+
+
+def decoder(
+    kernel: Kernel, owners: Owners | None, options: OptionReader | None, want: Want
+) -> Callable[[Handle], SocketRecord]:
+    """``decode`` for many sockets."""
+    plans: dict[str, Plan] = {}
+
+    def decode_one(handle: Handle) -> SocketRecord:
+        kind = handle.kind
+        plan = plans.get(kind.name)
+        if plan is None:
+            plan = plans[kind.name] = plan_for(kernel, kind, want, options=options is not None)
+        content = handle.content
+        glance = plan.glance
+        if glance and content and not kernel.live and len(content) >= plan.reader.size:
+            return look(kernel, handle, content, owners, want, plan, glance)
+        return _whole(kernel, handle, owners, options, want, plan)
+
+    return decode_one
+
+
+def _whole(
+    kernel: Kernel,
+    handle: Handle,
+    owners: Owners | None,
+    options: OptionReader | None,
+    want: Want,
+    plan: Plan,
+) -> SocketRecord:
+    sections, whole, torn = _read(kernel, plan.reader, handle.address, handle.content)
     if kernel.index is not None:
         torn = torn or kernel.index[handle.address].torn
     if not handle.kind.full:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.decode.common import NO_INODE, NOT_WANTED, cookie_of, name_in, protocols_of, v6only_of
+from sockcrash.decode.common import NOT_WANTED, name_in, protocols_of
 from sockcrash.decode.congestion import congestion_section
-from sockcrash.decode.endpoint import end, host_order
 from sockcrash.decode.owner import part_of
+from sockcrash.decode.picks import PICKS
 from sockcrash.decode.sock import sock_section
 from sockcrash.decode.surroundings import cgroup_path, device_name
 from sockcrash.decode.tcp import tcp_section
@@ -23,44 +23,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockcrash.decode.owner import Owners
-    from sockcrash.decode.plan import Plan
+    from sockcrash.decode.plan import Glance, Plan
     from sockcrash.decode.want import Want
     from sockcrash.kernel.view import Kernel
     from sockcrash.locate.address import Handle
 
 __all__ = ("look",)
 
-_FULL, _SOCK, _TCP, _TIMERS = 1, 2, 3, 4
+_IDENTITY, _FULL, _SOCK, _TCP, _TIMERS = range(5)
 
 
 def look(
-    kernel: Kernel, handle: Handle, content: bytes, owners: Owners | None, want: Want, plan: Plan
+    kernel: Kernel,
+    handle: Handle,
+    content: bytes,
+    owners: Owners | None,
+    want: Want,
+    plan: Plan,
+    glance: Glance,
 ) -> SocketRecord:
     """A record of a full TCP socket of which these are the bytes."""
-    values = plan.reader.decode(content, kernel.clock(), handle.address)
-    return quick(
-        _Look,
-        {
-            "address": handle.address,
-            "how": handle.how,
-            "kind": "tcp",
-            "_kernel": kernel,
-            "_plan": plan,
-            "_values": values,
-            "_identity": plan.identity(values[0]),
-            "_rest": (handle, content, owners, want),
-        },
-    )
+    address = handle.address
+    fields = glance.at_once(glance.reader.decode(content, kernel.clock(), address))
+    fields["address"] = address
+    fields["_rest"] = (kernel, handle, content, owners, want, plan, glance)
+    return quick(_Look, fields)
 
 
 class _Look(SocketRecord):
-    """``_identity`` is what the plan picks of the first section; the rest is taken of ``_values`` when asked for."""
+    """What was not made at once is made when it is asked for, of ``_values``."""
 
-    _kernel: Kernel
-    _plan: Plan
+    kind = "tcp"
+    _rest: tuple[Kernel, Handle, bytes, Owners | None, Want, Plan, Glance]
     _values: tuple[tuple[Any, ...], ...]
-    _identity: tuple[Any, ...]
-    _rest: tuple[Handle, bytes, Owners | None, Want]
 
 
 class _Part:
@@ -75,108 +70,91 @@ class _Part:
         return value
 
 
+def _values(record: _Look) -> tuple[tuple[Any, ...], ...]:
+    kernel, handle, content, _, _, plan, _ = record._rest
+    return plan.reader.decode(content, kernel.clock(), handle.address)
+
+
 def _section(record: _Look, number: int) -> Section:
-    return Section(record._plan.reader.indexes[number], record._values[number])
+    return Section(record._rest[5].reader.indexes[number], record._values[number])
 
 
 def _full(record: _Look, name: str) -> Any:
-    place = record._plan.reader.indexes[_FULL].get(name)
+    place = record._rest[5].reader.indexes[_FULL].get(name)
     return NOT_WANTED if place is None else record._values[_FULL][place]
 
 
-def _local(record: _Look) -> Any:
-    v4, v6, port = record._plan.local(record._values[0])
-    return end(record._kernel, record._identity[0], v4, v6, port)
+def _identity(record: _Look, name: str) -> Any:
+    return record._values[_IDENTITY][record._rest[5].reader.indexes[_IDENTITY][name]]
 
 
-def _peer(record: _Look) -> Any:
-    v4, v6, port = record._plan.peer(record._values[0])
-    return end(record._kernel, record._identity[0], v4, v6, host_order(record._kernel, port))
+def _picked(name: str) -> Callable[[_Look], Any]:
+    return lambda record: record._rest[6].later(name)(record._values)[name]
 
 
 def _tcp(record: _Look) -> Section:
+    kernel, _, _, _, _, plan, _ = record._rest
     if not record._values[_TCP]:
         return EMPTY
-    return tcp_section(record._kernel, record._identity[1], _section(record, _TCP), record._plan.computed)
-
-
-def _queue(listening: str, streaming: str) -> Callable[[_Look], Any]:
-    def make(record: _Look) -> Any:
-        reader = record._plan.reader
-        if record._identity[1] == uapi.LISTEN:
-            return record._values[_SOCK][reader.indexes[_SOCK][listening]]
-        return record._plan.queues[streaming](record._kernel.clock(), record._values[_TCP])
-
-    return make
+    return tcp_section(kernel, _identity(record, "skc_state"), _section(record, _TCP), plan.computed)
 
 
 def _sock(record: _Look) -> Section:
-    return sock_section(record._kernel, _section(record, _SOCK)) if record._values[_SOCK] else EMPTY
+    return sock_section(record._rest[0], _section(record, _SOCK)) if record._values[_SOCK] else EMPTY
 
 
 def _cc(record: _Look) -> Any:
-    handle, content, _, want = record._rest
+    kernel, handle, content, _, want, *_ = record._rest
     if "cc" not in want.parts:
         return EMPTY
-    return congestion_section(record._kernel, handle.address, _section(record, _TCP), content)
+    return congestion_section(kernel, handle.address, _section(record, _TCP), content)
 
 
 def _timers(record: _Look) -> Any:
-    if "timers" not in record._rest[3].parts:
+    kernel, _, _, _, want, *_ = record._rest
+    if "timers" not in want.parts:
         return None
-    closed = record._identity[1] == uapi.FIN_WAIT2 and _full(record, "dead") == 1
-    return tcp_timers(
-        record._kernel.clock(), _section(record, _TCP), _section(record, _TIMERS), closed=closed
-    )
+    closed = _identity(record, "skc_state") == uapi.FIN_WAIT2 and _full(record, "dead") == 1
+    return tcp_timers(kernel.clock(), _section(record, _TCP), _section(record, _TIMERS), closed=closed)
 
 
 def _owners(record: _Look) -> Any:
-    handle, _, owners, want = record._rest
+    kernel, handle, _, owners, want, *_ = record._rest
     if owners is None or "owners" not in want.parts:
         return ()
-    part = part_of(record._kernel, handle, _section(record, _TCP))
-    return owners.of(handle, _section(record, _FULL), part)
+    return owners.of(handle, _section(record, _FULL), part_of(kernel, handle, _section(record, _TCP)))
 
 
 def _other_end(record: _Look) -> Any:
-    handle, _, owners, want = record._rest
+    _, handle, _, owners, want, *_ = record._rest
     if owners is None or "other_end" not in want.parts:
         return None
-    return owners.other_end(handle, _section(record, 0), EMPTY)
+    return owners.other_end(handle, _section(record, _IDENTITY), EMPTY)
 
 
 def _namespace(number: int) -> Callable[[_Look], Any]:
     def make(record: _Look) -> Any:
-        handle, _, owners, want = record._rest
+        _, handle, _, owners, want, *_ = record._rest
         if owners is None or "namespace" not in want.parts:
             return None
-        return owners.namespace(handle, record._identity[4])[number]
+        return owners.namespace(handle, record.netns)[number]
 
     return make
 
 
 _PARTS: dict[str, Callable[[_Look], Any]] = {
-    "family": lambda record: name_in(uapi.FAMILIES, record._identity[0]),
-    "state": lambda record: name_in(uapi.TCP_STATES, record._identity[1]),
-    "cookie": lambda record: cookie_of(record._identity[2]),
-    "netns": lambda record: record._identity[4],
-    "ifindex": lambda record: record._identity[5],
-    "device": lambda record: device_name(record._kernel, record._identity[3], record._identity[5]),
-    "v6only": lambda record: v6only_of(record._identity[0], record._identity[6]),
-    "type": lambda record: name_in(uapi.TYPES, _full(record, "sk_type")),
-    "protocol": lambda record: name_in(protocols_of(record._identity[0]), _full(record, "sk_protocol")),
-    "inode": lambda record: _full(record, "inode") if _full(record, "sk_socket") else NO_INODE,
-    "uid": lambda record: _full(record, "sk_uid"),
-    "mark": lambda record: _full(record, "sk_mark"),
-    "cgroup": lambda record: cgroup_path(record._kernel, _full(record, "cgroup")),
-    "proved": lambda record: record._rest[0].proved,
-    "note": lambda record: record._rest[0].note,
-    "local": _local,
-    "peer": _peer,
+    **{name: _picked(name) for name in PICKS},
+    "_values": _values,
+    "device": lambda record: device_name(record._rest[0], _identity(record, "skc_net"), record.ifindex),
+    "protocol": lambda record: name_in(
+        protocols_of(_identity(record, "skc_family")), _full(record, "sk_protocol")
+    ),
+    "cgroup": lambda record: cgroup_path(record._rest[0], _full(record, "cgroup")),
+    "how": lambda record: record._rest[1].how,
+    "proved": lambda record: record._rest[1].proved,
+    "note": lambda record: record._rest[1].note,
     "tcp": _tcp,
     "sock": _sock,
-    "recv_q": _queue("sk_ack_backlog", "receive_queue_bytes"),
-    "send_q": _queue("sk_max_ack_backlog", "send_queue_bytes"),
     "cc": _cc,
     "timers": _timers,
     "owners": _owners,

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.decode.congestion import INPUTS as CC_INPUTS
 from sockcrash.decode.endpoint import LOCAL, PEER
+from sockcrash.decode.picks import PICKS, Pick, picker, rows_of
 from sockcrash.decode.sock import INPUTS as DROPS_INPUTS
 from sockcrash.decode.tcp import COMPUTED
 from sockcrash.decode.timers import INPUTS as TIMERS_INPUTS
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.sockets import Kind
     from sockcrash.kernel.view import Kernel, Reader
 
-__all__ = ("Plan", "plan_for")
+__all__ = ("Glance", "Plan", "plan_for")
 
 _OWNERS_INPUTS = ("ulp",)
 # What every record takes of the first two sections, in the order in which decode() takes it.
@@ -37,18 +39,26 @@ IDENTITY_NAMES = (
     "skc_bound_dev_if",
     "skc_ipv6only",
 )
-QUEUES = ("receive_queue_bytes", "send_queue_bytes")
 _TCP = 3
 FULL_NAMES = ("sk_type", "sk_protocol", "sk_socket", "sk_uid", "sk_mark")
 Picker = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """How a look is made: ``at_once`` of the values of ``reader``, one by one of the plan's by ``later``."""
+
+    reader: Reader
+    at_once: Pick
+    later: Callable[[str], Pick]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The reader of a kind's sections, those of options last if they are wanted, and what is computed of TCP.
 
-    ``identity``, ``local``, ``peer`` and ``full`` pick what every record takes of the first two sections. ``light``: so
-    little is wanted that a look will do. ``queues`` compute Recv-Q and Send-Q of a light one, if they are wanted.
+    ``identity``, ``local``, ``peer`` and ``full`` pick what every record takes of the first two sections. ``glance`` is
+    there when so little is wanted that a look will do.
     """
 
     reader: Reader
@@ -57,8 +67,7 @@ class Plan:
     local: Picker
     peer: Picker
     full: Picker
-    light: bool
-    queues: dict[str, Callable[..., Any]]
+    glance: Glance | None
 
 
 def plan_for(kernel: Kernel, kind: Kind, want: Want, *, options: bool) -> Plan:
@@ -77,24 +86,16 @@ def plan_for(kernel: Kernel, kind: Kind, want: Want, *, options: bool) -> Plan:
             for names in (IDENTITY_NAMES, LOCAL, PEER)
         )
         light = kind.name == "tcp" and want.members is not None and not options
-        plans[key] = Plan(
-            reader, computed, identity, local, peer, full, light, _queues(reader, computed) if light else {}
-        )
+        glance = _glance(kernel, want, reader, groups) if light else None
+        plans[key] = Plan(reader, computed, identity, local, peer, full, glance)
     return plans[key]
 
 
-def _queues(reader: Reader, computed: Computed) -> dict[str, Callable[..., Any]]:
-    """By name, functions of the clock and the values of the tcp section."""
-    index = reader.indexes[_TCP]
-    wanted = ((name, inputs, function) for name, inputs, function in computed if name in QUEUES)
-    return {
-        name: _applied(function, [index[member] for member in inputs]) for name, inputs, function in wanted
-    }
-
-
-def _applied(function: Callable[..., Any], places: list[int]) -> Callable[..., Any]:
-    first, second = places
-    return lambda clock, values: function(clock, values[first], values[second])
+def _glance(kernel: Kernel, want: Want, reader: Reader, groups: tuple[Group, ...]) -> Glance:
+    at_once = sorted(want.at_once & PICKS.keys())
+    rows = rows_of(at_once)
+    first = kernel.reader(*(_narrowed(group, rows) for group in groups[: _TCP + 1]))
+    return Glance(first, picker(kernel, first, at_once), cache(lambda name: picker(kernel, reader, (name,))))
 
 
 def _nothing(_values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -21,13 +21,15 @@ class Want:
 
     ``members``: names of what the sections of a TCP socket shall have, None for everything. ``parts``: which of PARTS.
     What is not asked for looks as if there were none. Sections of other kinds of socket are always whole. ``segments``:
-    queues with their buffers one by one, and the first ``payload`` bytes of each.
+    queues with their buffers one by one, and the first ``payload`` bytes of each. ``at_once``: attributes of the record
+    that will surely be looked at, which is faster to know beforehand.
     """
 
     members: frozenset[str] | None = frozenset()
     parts: frozenset[str] = frozenset()
     segments: bool = False
     payload: int = 0
+    at_once: frozenset[str] = frozenset()
 
     def __or__(self, other: Want) -> Want:
         everything = self.members is None or other.members is None
@@ -37,6 +39,7 @@ class Want:
             self.parts | other.parts,
             self.segments or other.segments,
             max(self.payload, other.payload),
+            self.at_once | other.at_once,
         )
 
 

@@ -229,9 +229,13 @@ def _worded(get: Callable[[SocketRecord], Any], op: str, text: str, number: floa
     """A comparison with a word, which may be a pattern, or a number where the value is one."""
     compare = _ORDER.get(op)
     negated = op == "!="
+    literal = compare is None and not _is_pattern(text)
 
     def test(record: SocketRecord) -> bool | None:
-        values = [one for one in _several(get(record)) if not isinstance(one, Absent)]
+        value = get(record)
+        if literal and value.__class__ is str:
+            return (value == text) is not negated
+        values = [one for one in _several(value) if not isinstance(one, Absent)]
         if compare is not None:
             numbers = [one for one in values if isinstance(one, (int, float))]
             return any(compare(one, number) for one in numbers) if numbers else None
@@ -255,7 +259,11 @@ def _is(value: Any, text: str, number: float | None) -> bool:
     if isinstance(value, bytes):
         value = value.hex()
     words = _words_of_end(value) if isinstance(value, Endpoint) else str(value)
-    return words == text or (any(sign in text for sign in "*?[") and fnmatchcase(words, text))
+    return words == text or (_is_pattern(text) and fnmatchcase(words, text))
+
+
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
 
 
 def _words_of_end(end: Endpoint) -> str:

@@ -22,6 +22,7 @@ from sockcrash.model import Absent, Endpoint, OtherEnd, Reason, Section, SocketR
 
 __all__ = (
     "QUEUE_MEMBERS",
+    "Get",
     "Value",
     "checked_values",
     "find_value",
@@ -94,7 +95,7 @@ def _netns_name(record: SocketRecord) -> Any:
 
 # As ss names them: by kind, or kind and type.
 _NETIDS = {
-    "tcp-timewait": "tcp", "tcp-request": "tcp", "netlink": "nl", "ping": "icmp",
+    "tcp": "tcp", "tcp-timewait": "tcp", "tcp-request": "tcp", "netlink": "nl", "ping": "icmp",
     "unix SOCK_STREAM": "u_str", "unix SOCK_DGRAM": "u_dgr", "unix SOCK_SEQPACKET": "u_seq",
     "packet SOCK_RAW": "p_raw", "packet SOCK_DGRAM": "p_dgr",
     "vsock SOCK_STREAM": "v_str", "vsock SOCK_DGRAM": "v_dgr", "vsock SOCK_SEQPACKET": "v_seq",
@@ -110,31 +111,44 @@ def _timers(record: SocketRecord) -> tuple[str, ...]:
 
 
 _NONE = Absent(Reason.NOT_APPLICABLE, "a socket of this kind has none")
-_QUEUES = (
-    Want(frozenset({"sk_ack_backlog", "receive_queue_bytes"})),
-    Want(frozenset({"sk_max_ack_backlog", "send_queue_bytes"})),
-)
-QUEUE_MEMBERS = frozenset().union(*(want.members or () for want in _QUEUES))
+_QUEUES = {
+    "recv_q": frozenset({"sk_ack_backlog", "receive_queue_bytes"}),
+    "send_q": frozenset({"sk_max_ack_backlog", "send_queue_bytes"}),
+}
+QUEUE_MEMBERS = frozenset().union(*_QUEUES.values())
 _OWNERS = Want(parts=frozenset({"owners"}))
 _NAMESPACE = Want(parts=frozenset({"namespace"}))
 _OTHER_END = Want(parts=frozenset({"other_end"}))
 _NO_OTHER_END = Absent(Reason.NOT_APPLICABLE, "not looked for")
 _IN_RECORD = ("kind", "family", "type", "protocol", "state", "device", "how", "note")
 _NUMBERS_IN_RECORD = ("netns", "uid", "ifindex", "mark", "v6only", "torn", "proved")
+
+
+def _attribute(
+    name: str,
+    words: bool | None = False,
+    *,
+    members: frozenset[str] = frozenset(),
+    parts: frozenset[str] = frozenset(),
+    hexadecimal: bool = False,
+) -> Value:
+    """What a record has as an attribute."""
+    want = Want(members, parts, at_once=frozenset({name}))
+    return Value(name, attrgetter(name), words, want, hexadecimal=hexadecimal)
+
+
 _PLAIN = {
     value.name: value
     for value in (
-        *(Value(name, attrgetter(name), True) for name in _IN_RECORD),
-        *(Value(name, attrgetter(name)) for name in _NUMBERS_IN_RECORD),
-        *(Value(name, attrgetter(name), hexadecimal=True) for name in ("address", "cookie")),
+        *(_attribute(name, True) for name in _IN_RECORD),
+        *(_attribute(name) for name in _NUMBERS_IN_RECORD),
+        *(_attribute(name, hexadecimal=True) for name in ("address", "cookie")),
+        *(_attribute(name, members=members) for name, members in _QUEUES.items()),
+        *(_attribute(name, None) for name in ("local", "peer")),
+        _attribute("inode", parts=frozenset({"inode"})),
+        _attribute("cgroup", True, parts=frozenset({"cgroup"})),
         Value("netid", _netid, True),
-        Value("inode", attrgetter("inode"), want=Want(parts=frozenset({"inode"}))),
-        Value("cgroup", attrgetter("cgroup"), True, want=Want(parts=frozenset({"cgroup"}))),
         Value("timers", _timers, True, want=Want(parts=frozenset({"timers"}))),
-        Value("recv_q", attrgetter("recv_q"), want=_QUEUES[0]),
-        Value("send_q", attrgetter("send_q"), want=_QUEUES[1]),
-        Value("local", attrgetter("local"), None),
-        Value("peer", attrgetter("peer"), None),
         Value("sport", _member_of_end("local", "port", "port")),
         Value("dport", _member_of_end("peer", "port", "port")),
         Value("path", _member_of_end("local", "path", "path"), True),

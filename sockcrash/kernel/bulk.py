@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import struct
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import drgn
@@ -11,7 +12,7 @@ import drgn
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("read_many",)
+__all__ = ("read_many", "read_pointers")
 
 # A read costs about as much as copying 16 KiB: objects of a slab lie closer than this.
 _GAP = 1 << 13
@@ -20,28 +21,50 @@ _RUN = 1 << 16
 
 def read_many(kernel: Kernel, addresses: Collection[int], size: int) -> Iterator[tuple[int, bytes | None]]:
     """``size`` bytes at each address, in order of address; None where they are unreadable."""
-    for run in _runs(sorted(set(addresses)), size):
-        start = run[0]
-        try:
-            block = kernel.read(start, run[-1] + size - start)
-        except drgn.FaultError:
-            yield from ((address, _read_one(kernel, address, size)) for address in run)
-            continue
+    for start, run, block in _blocks(kernel, addresses, size):
         for address in run:
             offset = address - start
-            yield address, block[offset : offset + size]
+            yield address, block[offset : offset + size] if block else _read_one(kernel, address, size)
 
 
-def _runs(addresses: list[int], size: int) -> Iterator[list[int]]:
-    """Sorted addresses in groups that are read together."""
-    run: list[int] = []
-    for address in addresses:
-        if run and (address - run[-1] - size > _GAP or address + size - run[0] > _RUN):
-            yield run
-            run = []
-        run.append(address)
-    if run:
-        yield run
+def read_pointers(
+    kernel: Kernel, addresses: Collection[int], offsets: Sequence[int]
+) -> Iterator[tuple[int, tuple[int, ...] | None]]:
+    """As ``read_many``: the pointers that lie at these ascending offsets of each object."""
+    gaps = [offset - end for offset, end in zip(offsets, (0, *(one + 8 for one in offsets)), strict=False)]
+    structure = struct.Struct(kernel.byte_order + "".join(f"{gap}xQ" for gap in gaps))
+    unpack, size = structure.unpack_from, structure.size
+    for start, run, block in _blocks(kernel, addresses, size):
+        for address in run:
+            if block:
+                yield address, unpack(block, address - start)
+            else:
+                content = _read_one(kernel, address, size)
+                yield address, None if content is None else unpack(content)
+
+
+def _blocks(kernel: Kernel, addresses: Collection[int], size: int) -> Iterator[tuple[int, list[int], bytes]]:
+    """Addresses that are read together: where they begin, themselves, and their block, empty if it is unreadable."""
+    ordered = sorted(set(addresses))
+    for first, last in _runs(ordered, size):
+        run = ordered[first:last]
+        try:
+            yield run[0], run, kernel.read(run[0], run[-1] + size - run[0])
+        except drgn.FaultError:
+            yield run[0], run, b""
+
+
+def _runs(ordered: list[int], size: int) -> Iterator[tuple[int, int]]:
+    """Where in the sorted addresses each group that is read together begins and ends."""
+    if not ordered:
+        return
+    first, before, farthest = 0, ordered[0], ordered[0] + _RUN - size
+    for number, address in enumerate(ordered):
+        if number and (address - before > _GAP + size or address > farthest):
+            yield first, number
+            first, farthest = number, address + _RUN - size
+        before = address
+    yield first, len(ordered)
 
 
 def _read_one(kernel: Kernel, address: int, size: int) -> bytes | None:

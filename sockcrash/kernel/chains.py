@@ -110,8 +110,8 @@ def chains(
         for first in firsts:
             yield from follow(kernel, first, node, complain)
     else:
-        for link, _ in _abreast(kernel, firsts, 0, 8, complain, known):
-            yield link - node
+        for address, _ in _abreast(kernel, firsts, 0, 8, complain, known):
+            yield address - node
 
 
 def objects(
@@ -125,8 +125,7 @@ def objects(
         for address in chains(kernel, firsts, node, complain):
             yield address, None
     else:
-        for link, content in _abreast(kernel, firsts, node, size, complain):
-            yield link - node, content
+        yield from _abreast(kernel, firsts, node, size, complain)
 
 
 def _abreast(
@@ -137,26 +136,18 @@ def _abreast(
     complain: Complain,
     known: Mapping[int, int] = _NONE,
 ) -> Iterator[tuple[int, bytes | None]]:
-    """All lists of a dump at once, each step of all of them in order of address, and ``size`` bytes around each link.
+    """All lists of a dump at once, each step of all of them in order of address: objects with ``size`` bytes.
 
     The memory of a running kernel does not wait so long: there each list is followed to its end. Links that are
     ``known`` are passed over.
     """
     unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
     seen: set[int] = set()
-    following = list(firsts)
+    links = _ends_off(firsts, seen, known)
     for _ in range(MAX_CHAIN):
-        links: list[int] = []
-        for start in following:
-            link = start
-            while link in known and link not in seen:
-                seen.add(link)
-                link = known[link]
-            if link and not link & 1:
-                links.append(link)
         if not links:
             return
-        following = []
+        following: list[int] = []
         for address, content in read_many(kernel, [link - node for link in links], size):
             link = address + node
             if link in seen:
@@ -168,9 +159,24 @@ def _abreast(
             except drgn.FaultError as error:
                 complain(f"the list through {link:#x} is unreadable: {error}")
                 continue
-            yield link, content
+            yield address, content
             following.append(after)
+        links = _ends_off(following, seen, known)
     complain(f"lists of more than {MAX_CHAIN} objects can't be right: cut there")
+
+
+def _ends_off(links: Iterable[int], seen: set[int], known: Mapping[int, int]) -> list[int]:
+    """Links without those that end a list (NULL, or an odd pointer), and past those that are known."""
+    if known:
+        links = [_past(link, seen, known) for link in links]
+    return [link for link in links if link and not link & 1]
+
+
+def _past(link: int, seen: set[int], known: Mapping[int, int]) -> int:
+    while link in known and link not in seen:
+        seen.add(link)
+        link = known[link]
+    return link
 
 
 def lists(

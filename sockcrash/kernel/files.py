@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.bulk import read_many
+from sockcrash.kernel.bulk import read_many, read_pointers
 from sockcrash.kernel.fields import FILE, row
 from sockcrash.kernel.layout import Group
 
@@ -196,7 +196,7 @@ def socket_of_file(kernel: Kernel, file: int) -> int | None:
 
 # A descriptor: its task, and its number.
 Descriptor = tuple[Task, int]
-Held = dict[int, list[Descriptor]]
+Held = dict[int, tuple[Descriptor, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,8 @@ def open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
 
 
 def _open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
-    holders: Held = {}
+    first: dict[int, Descriptor] = {}
+    more: dict[int, list[Descriptor]] = {}
     for task in tasks(kernel, complain):
         try:
             entries = descriptors(kernel, task.files)
@@ -230,10 +231,10 @@ def _open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
             complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
             continue
         for fd, file in entries:
-            if file in holders:
-                holders[file].append((task, fd))
+            if file in first:
+                more.setdefault(file, []).append((task, fd))
             else:
-                holders[file] = [(task, fd)]
+                first[file] = (task, fd)
     found = OpenFiles({}, {}, {})
     by_operations = {
         address: kind
@@ -244,27 +245,27 @@ def _open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
         )
         if (address := _operations(kernel, name))
     }
-    for file, operations, data in _files_read(kernel, holders, complain):
+    for file, operations, data in _files_read(kernel, first, complain):
         kind = by_operations.get(operations)
         if kind is not None:
-            held = holders[file]
-            kind[data] = [*kind[data], *held] if data in kind else held
+            held = (first[file], *more[file]) if file in more else (first[file],)
+            kind[data] = (*kind[data], *held) if data in kind else held
     return found
 
 
 def _files_read(
-    kernel: Kernel, holders: Held, complain: Callable[[str], None]
+    kernel: Kernel, holders: Mapping[int, Descriptor], complain: Callable[[str], None]
 ) -> Iterator[tuple[int, int, int]]:
     """Each ``struct file *`` with its operations and private data."""
-    reader, clock = kernel.reader(FILE), kernel.clock()
-    decode, data, ops = reader.decode, reader.indexes[0]["private_data"], reader.indexes[0]["f_op"]
-    for file, content in read_many(kernel, holders, reader.size):
-        if content is None:
-            task, fd = holders[file][0]
+    offsets = kernel.offsets(FILE)
+    names = sorted(offsets, key=offsets.__getitem__)
+    data, operations = names.index("private_data"), names.index("f_op")
+    for file, values in read_pointers(kernel, holders, [offsets[name] for name in names]):
+        if values is None:
+            task, fd = holders[file]
             complain(f"descriptor {fd} of {task.comm} ({task.pid}) is unreadable: file {file:#x}")
-            continue
-        (values,) = decode(content, clock, file)
-        yield file, values[ops], values[data]
+        else:
+            yield file, values[operations], values[data]
 
 
 def sockets_of_files(kernel: Kernel, files: Collection[int]) -> dict[int, int]:
@@ -281,13 +282,8 @@ def sockets_of_files(kernel: Kernel, files: Collection[int]) -> dict[int, int]:
 
 def socks_of(kernel: Kernel, sockets: Collection[int]) -> dict[int, int]:
     """The ``struct sock *`` of each ``struct socket *`` that can be read."""
-    reader, clock = kernel.reader(_SK), kernel.clock()
-    decode = reader.decode
-    found: dict[int, int] = {}
-    for socket, content in read_many(kernel, sockets, reader.size):
-        if content is not None:
-            (found[socket],) = decode(content, clock, socket)[0]
-    return found
+    found = read_pointers(kernel, sockets, [kernel.offsets(_SK)["sk"]])
+    return {socket: values[0] for socket, values in found if values is not None}
 
 
 def _operations(kernel: Kernel, name: str) -> int:

@@ -122,8 +122,7 @@ def kind_at(kernel: Kernel, address: int, content: bytes | None = None) -> Kind:
     """
     clock = kernel.clock()
     if content is not None:
-        (family, state), (type_, protocol) = kernel.reader(_HEAD, _FULL_HEAD).decode(content, clock, address)
-        return mini_kind(family, state) or kind_of(family, type_, protocol)
+        return _kind_by(kernel.reader(_HEAD, _FULL_HEAD).decode(content, clock, address))
     first, second = kernel.reader(_HEAD), kernel.reader(_FULL_HEAD)
     ((family, state),) = first.decode(first.fetch(address), clock, address)
     kind = mini_kind(family, state)
@@ -131,6 +130,12 @@ def kind_at(kernel: Kernel, address: int, content: bytes | None = None) -> Kind:
         return kind
     ((type_, protocol),) = second.decode(second.fetch(address), clock, address)
     return kind_of(family, type_, protocol)
+
+
+@lru_cache(maxsize=256)
+def _kind_by(heads: tuple[tuple[int, int], tuple[int, int]]) -> Kind:
+    head, full_head = heads
+    return mini_kind(*head) or kind_of(head[0], *full_head)
 
 
 @lru_cache(maxsize=256)

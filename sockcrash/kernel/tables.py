@@ -36,14 +36,16 @@ _WALKS = (
 )
 
 
-def table_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
-    """Every socket object in a table, once. What is in none is left to the files of tasks."""
-    seen: set[int] = set()
+def table_sockets(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iterator[Found]:
+    """Every socket object in a table, once. What is in none is left to the files of tasks.
+
+    ``seen`` gathers their addresses, True for MPTCP sockets.
+    """
     for walk in _WALKS:
         try:
             for found in walk(kernel, complain):
                 if found.address not in seen:
-                    seen.add(found.address)
+                    seen[found.address] = found.kinds == ("mptcp",)
                     yield found
         except drgn.FaultError as error:
             complain(f"the tables of {walk.__name__.replace('_', ' ')} can't be read any further: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import drgn
@@ -65,12 +66,16 @@ _LARGEST = "struct tcp6_sock"
 Walk = Callable[["Kernel", int, int, Complain, dict[int, int]], Iterator[tuple[int, bytes | None]]]
 
 
+# Found(*values): its constructor is a function in Python, and there may be very many.
+_found: Callable[[tuple[int, str, tuple[str, ...], bytes | None]], Found] = partial(tuple.__new__, Found)
+
+
 def tcp_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     """TCP objects in ehash, the listeners' table and the bind tables of every namespace; some are in two of them."""
     owners: dict[int, int] = {}
     for how, walk, table, count in _tables(kernel, complain):
         for address, content in walk(kernel, table, count, complain, owners):
-            yield Found(address, how, _KINDS, content)
+            yield _found((address, how, _KINDS, content))
 
 
 def listeners(kernel: Kernel, complain: Complain) -> Iterator[int]:
@@ -126,11 +131,12 @@ def _whole(
     """Objects with as many bytes as the largest has; of one that is shorter, what follows it is read too."""
     size = drgn.sizeof(kernel.prog.type(_LARGEST))
     owner = _offset(kernel, "owner.node") or 0
-    unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
-    for address, content in objects(kernel, firsts, node, size, complain):
+    unpack = struct.Struct(f"{kernel.byte_order}{owner}xQ").unpack_from
+    for found in objects(kernel, firsts, node, size, complain):
+        address, content = found
         if content is not None:
-            (owners[address + owner],) = unpack(content, owner)
-        yield address, content
+            (owners[address + owner],) = unpack(content)
+        yield found
 
 
 def _bhash(

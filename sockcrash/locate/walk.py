@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import drgn
@@ -38,16 +38,14 @@ def in_tables(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iter
     if kernel.index is not None:
         yield from (Found(entry.address, entry.how, ()) for entry in kernel.index.values() if entry.selected)
         return
-    for found in table_sockets(kernel, complain):
-        seen[found.address] = found.kinds == ("mptcp",)
-        yield found
+    yield from table_sockets(kernel, complain, seen)
 
 
 def elsewhere(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iterator[Found]:
     """What the tables did not hold."""
     if kernel.index is not None:
         return
-    for address, (task, fd) in _in_files(kernel, complain):
+    for address, (task, fd) in _in_files(kernel, complain, seen):
         if address in seen:
             continue
         how = f"fd:{task.pid}/{fd}"
@@ -92,11 +90,8 @@ def _subflows(kernel: Kernel, multipath: list[int], complain: Complain) -> Itera
             complain(f"the subflows of the MPTCP socket at {msk:#x} are unreadable: {error}")
 
 
-def _in_files(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, Descriptor]]:
-    """The ``struct sock *`` of every open file that is a socket, and the first descriptor of it."""
+def _in_files(kernel: Kernel, complain: Complain, seen: Collection[int]) -> list[tuple[int, Descriptor]]:
+    """The ``struct sock *`` of every open file that is a socket not seen so far, and the first descriptor of it."""
     sockets = open_files(kernel, complain).sockets
     socks = socks_of(kernel, sockets)
-    for socket, held in sockets.items():
-        sk = socks.get(socket)
-        if sk:
-            yield sk, held[0]
+    return [(sk, held[0]) for socket, held in sockets.items() if (sk := socks.get(socket)) and sk not in seen]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -56,12 +57,11 @@ def lines(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[
     """A heading and a line for each row. What is wider than its column moves the rest of its line."""
     headings = [(_COLUMNS.get(column.name, ("", 0))[0] or column.name, _width(column)) for column in columns]
     layout = " ".join(
-        f"{{:{'>' if width < 0 else '<'}{max(abs(width), len(heading))}}}" for heading, width in headings
+        f"%{'' if width < 0 else '-'}{max(abs(width), len(heading))}s" for heading, width in headings
     )
-    fill = layout.format
-    yield fill(*(heading for heading, _ in headings)).rstrip()
+    yield (layout % tuple(heading for heading, _ in headings)).rstrip()
     for row in _cells(columns, rows):
-        yield fill(*row).rstrip()
+        yield (layout % tuple(row)).rstrip()
 
 
 def texts(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
@@ -76,7 +76,9 @@ def texts(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[
 
 def _cells(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[Iterable[str]]:
     if not any(column.hexadecimal for column in columns):
-        yield from (map(cell, row) for row in rows)
+        shown = _SHOWN
+        for row in rows:
+            yield [shown[value.__class__](value) for value in row]
         return
     show = [_address if column.hexadecimal else cell for column in columns]
     for row in rows:
@@ -97,8 +99,7 @@ def _width(column: Column) -> int:
 
 def cell(value: Any) -> str:
     """A value in a line of text."""
-    shown = _SHOWN.get(value.__class__)
-    return printable(str(value)) if shown is None else shown(value)
+    return _SHOWN[value.__class__](value)
 
 
 def _several(values: Sequence[Any]) -> str:
@@ -107,17 +108,20 @@ def _several(values: Sequence[Any]) -> str:
     return ",".join(map(cell, values)) or _ABSENT
 
 
-_SHOWN: dict[type, Callable[[Any], str]] = {
-    int: str,
-    str: printable,
-    float: lambda value: f"{value:g}",
-    Absent: lambda _: _ABSENT,
-    bytes: bytes.hex,
-    Endpoint: end,
-    OptionValue: lambda option: _ABSENT if isinstance(option.value, Absent) else printable(option.text),
-    tuple: _several,
-    list: _several,
-}
+_SHOWN: defaultdict[type, Callable[[Any], str]] = defaultdict(
+    lambda: lambda value: printable(str(value)),
+    {
+        int: str,
+        str: printable,
+        float: lambda value: f"{value:g}",
+        Absent: lambda _: _ABSENT,
+        bytes: bytes.hex,
+        Endpoint: end,
+        OptionValue: lambda option: _ABSENT if isinstance(option.value, Absent) else printable(option.text),
+        tuple: _several,
+        list: _several,
+    },
+)
 
 
 def row_object(

@@ -84,8 +84,8 @@ def end(value: Endpoint | Absent) -> str:
     if isinstance(value, Absent):
         return "-"
     if value.address is not None:
-        port = str(value.port) if value.port else "*"
-        return f"[{value.address}]:{port}" if ":" in value.address else f"{value.address}:{port}"
+        address = value.address
+        return f"[{address}]:{value.port or '*'}" if ":" in address else f"{address}:{value.port or '*'}"
     if value.path is not None:
         inode = f" ino:{value.inode}" if isinstance(value.inode, int) else ""
         return f"{'*' if isinstance(value.path, Absent) else printable(value.path)}{inode}"

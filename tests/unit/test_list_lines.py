@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -189,7 +190,8 @@ def test_other_names_have_none(name: str) -> None:
 
 def test_what_stands_in_every_record_costs_nothing_more() -> None:
     for name in ("netid", "state", "local", "peer", "netns", "cookie", "uid", "device", "dport"):
-        assert (find_value(name) or pytest.fail(name)).want == NOTHING
+        want = (find_value(name) or pytest.fail(name)).want
+        assert replace(want, at_once=frozenset()) == NOTHING
 
 
 def test_queues_of_a_listener_are_its_accept_queue() -> None:

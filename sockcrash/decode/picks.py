@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a record of a TCP socket has by a short expression over the bare values of a reader, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+from sockcrash.decode.common import NO_INODE, NOT_WANTED, cookie_of, name_in, v6only_of
+from sockcrash.decode.endpoint import end, host_order
+from sockcrash.decode.tcp import COMPUTED
+from sockcrash.kernel import uapi
+
+if TYPE_CHECKING:
+    from sockcrash.kernel.view import Kernel, Reader
+
+__all__ = ("PICKS", "Pick", "picker", "rows_of")
+
+Pick = Callable[[tuple[tuple[Any, ...], ...]], dict[str, Any]]
+_COMPUTED = {
+    name: (f"{name}(clock, {', '.join(f'{{{member}}}' for member in inputs)})", function)
+    for name, inputs, function in COMPUTED
+}
+# Attribute of a record: an expression in which a name in braces is a row of one of the first four sections.
+PICKS: dict[str, str] = {
+    "family": "families[{skc_family}]",
+    "state": "states[{skc_state}]",
+    "local": "end(kernel, {skc_family}, {skc_rcv_saddr}, {skc_v6_rcv_saddr}, {skc_num})",
+    "peer": "end(kernel, {skc_family}, {skc_daddr}, {skc_v6_daddr}, host_order(kernel, {skc_dport}))",
+    "cookie": "cookie_of({skc_cookie})",
+    "netns": "{netns}",
+    "ifindex": "{skc_bound_dev_if}",
+    "v6only": "v6only_of({skc_family}, {skc_ipv6only})",
+    "type": "types[{sk_type}]",
+    "inode": "{inode} if {sk_socket} else no_inode",
+    "uid": "{sk_uid}",
+    "mark": "{sk_mark}",
+    "recv_q": f"{{sk_ack_backlog}} if {{skc_state}} == listen else {_COMPUTED['receive_queue_bytes'][0]}",
+    "send_q": f"{{sk_max_ack_backlog}} if {{skc_state}} == listen else {_COMPUTED['send_queue_bytes'][0]}",
+}
+_SECTIONS = ("identity", "full", "sock", "tcp")
+
+
+class _Named(dict[int, Any]):
+    """Names of numbers; of others what stands for them."""
+
+    def __missing__(self, number: Any) -> Any:
+        return name_in(self, number)
+
+
+def rows_of(attributes: Iterable[str]) -> set[str]:
+    """The rows that these attributes are made of."""
+    return {row for name in attributes for _, row, *_ in Formatter().parse(PICKS[name]) if row}
+
+
+def picker(kernel: Kernel, reader: Reader, attributes: Sequence[str]) -> Pick:
+    """A function of the values of a reader that gives those attributes by name."""
+    places = _Places(
+        (name, f"{section}[{place}]")
+        for section, index in zip(_SECTIONS, reader.indexes, strict=False)
+        for name, place in index.items()
+    )
+    parts = [f"{name!r}: {PICKS[name].format_map(places)}" for name in attributes]
+    scope = _surroundings(kernel)
+    exec(
+        f"def pick(values):\n  {', '.join(_SECTIONS)}, *_ = values\n  return {{{', '.join(parts)}}}\n", scope
+    )
+    pick: Pick = scope["pick"]
+    return pick
+
+
+class _Places(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return "not_wanted"
+
+
+def _surroundings(kernel: Kernel) -> dict[str, Any]:
+    return {
+        "families": _Named(uapi.FAMILIES),
+        "states": _Named(uapi.TCP_STATES),
+        "types": _Named(uapi.TYPES),
+        "kernel": kernel,
+        "end": end,
+        "host_order": host_order,
+        "cookie_of": cookie_of,
+        "v6only_of": v6only_of,
+        "no_inode": NO_INODE,
+        "not_wanted": NOT_WANTED,
+        "listen": uapi.LISTEN,
+        "clock": kernel.clock(),
+        **{name: function for name, (_, function) in _COMPUTED.items()},
+    }
