@@ -26,6 +26,7 @@ _PROTOCOLS = {
 }  # fmt: skip
 _NOT_CONNECTED = Absent(Reason.NOT_APPLICABLE, "not connected")
 _OTHER_KIND = Absent(Reason.NOT_APPLICABLE, "sockets of this kind are not joined")
+_UNSURE = Absent(Reason.UNREADABLE, "the tables that it may be in have holes")
 _ELSEWHERE = Absent(Reason.NOT_ASSIGNED, "no socket of this kernel")
 
 
@@ -41,6 +42,7 @@ class OtherEnds:
         self._kernel = kernel
         self._complain = complain
         self._holders = holders
+        self._holes = False
         self._by_ends: dict[str, dict[Ends, int | tuple[int, ...]]] = {}
 
     def of(self, handle: Handle, identity: Section, own: Section) -> tuple[OtherEnd, ...] | Absent:
@@ -79,12 +81,17 @@ class OtherEnds:
             candidates = [one for one in candidates if one.address == address]
         near = [one for one in candidates if one.netns == identity["netns"]]
         chosen = near if near or stays_inside(ends) else candidates
-        return tuple(chosen) or _ELSEWHERE
+        return tuple(chosen) or (_UNSURE if self._holes else _ELSEWHERE)
 
     def _index(self, protocol: str) -> dict[Ends, int | tuple[int, ...]]:
         if protocol not in self._by_ends:
-            self._by_ends[protocol] = by_ends(self._kernel, protocol, self._complain)
+            self._by_ends[protocol] = by_ends(self._kernel, protocol, self._trouble)
         return self._by_ends[protocol]
+
+    def _trouble(self, message: str) -> None:
+        """Where a table has holes, a socket that is not found may be in one."""
+        self._holes = True
+        self._complain(message)
 
     def _still(self, address: int, ends: Ends) -> bool:
         """Whether a socket has these ends: on a running kernel it may be gone since the tables were walked."""

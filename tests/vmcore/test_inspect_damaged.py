@@ -26,7 +26,7 @@ OF_MODULES = frozenset({"vsock"})
 # Types of a module are lost when the module's own BTF, or its place in the list of modules, is.
 LOST = ("unreadable", "no_type_info")
 # How something was found, and who holds it, depends on what else is readable.
-ABOUT = frozenset({"how", "note", "absent", "owners"})
+ABOUT = frozenset({"how", "note", "absent", "owners", "other_end", "netns_names", "netns_processes"})
 
 
 @pytest.fixture(scope="module")
