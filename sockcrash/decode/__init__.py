@@ -181,7 +181,7 @@ def _full(
     else:
         fields |= family_fields(kernel, handle.kind.name, parts)
     if "queues" in want.parts:
-        fields["queues"] = queues_of(kernel, handle.kind.name, parts, want)
+        fields["queues"] = queues_of(kernel, handle.kind.name, parts, want, content)
     if owners is not None and "owners" in want.parts:
         fields["owners"] = owners.of(handle, full, part_of(kernel, handle, own))
     if owners is not None:

@@ -39,18 +39,24 @@ _GROUPS: dict[str, tuple[Group, ...]] = {
 _TREES = ("retransmit", "out-of-order")
 
 
-def queues_of(kernel: Kernel, kind: str, parts: Parts, want: Want) -> tuple[Queue, ...]:
-    """Every queue of a full socket, the empty ones included; their buffers one by one if they are wanted."""
+def queues_of(kernel: Kernel, kind: str, parts: Parts, want: Want, content: bytes = b"") -> tuple[Queue, ...]:
+    """Every queue of a full socket, the empty ones included; their buffers one by one if they are wanted.
+
+    ``content``: the socket's first bytes, where they were read just now.
+    """
     if kind == "tcp" and parts.identity["skc_state"] == uapi.LISTEN:
         return listener_queues(kernel, parts, want)
     try:
-        beginnings = _beginnings(kernel, kind, parts.address)
+        beginnings = _beginnings(kernel, kind, parts.address, content)
     except drgn.FaultError as error:
         lost = kernel.unreadable(error)
-        return tuple(_lost(lane, lost) for lane in lanes(kernel, kind, parts))
+        return tuple(Queue(lane.name, lost, lost, lost) for lane in lanes(kernel, kind, parts))
+    empty = _empty(kernel, kind, parts, want)
+    if not beginnings:
+        return empty
     return tuple(
-        _queue(kernel, kind, parts.address, lane, want) if _place(lane) in beginnings else _empty(lane, want)
-        for lane in lanes(kernel, kind, parts)
+        _queue(kernel, kind, parts.address, lane, want) if _place(lane) in beginnings else none
+        for lane, none in zip(lanes(kernel, kind, parts), empty, strict=True)
     )
 
 
@@ -59,26 +65,33 @@ def _place(lane: Lane) -> str:
     return "receive" if lane.name == "accept" else lane.name
 
 
-def _beginnings(kernel: Kernel, kind: str, address: int) -> dict[str, tuple[int, int]]:
+def _beginnings(kernel: Kernel, kind: str, address: int, content: bytes = b"") -> dict[str, tuple[int, int]]:
     """The first buffer or the root of each queue that is not empty, and its head. Raises drgn.FaultError."""
-    found: dict[str, tuple[int, int]] = {}
     groups = _GROUPS.get(kind, (QUEUES,))
-    for group, section in zip(groups, kernel.reader(*groups).sections(address), strict=True):
+    reader = kernel.reader(*groups)
+    if len(content) < reader.size or kernel.live:
+        content = reader.fetch(address)
+    found: dict[str, tuple[int, int]] = {}
+    decoded = reader.decode(content, kernel.clock(), address)
+    for group, index, values in zip(groups, reader.indexes, decoded, strict=True):
         offsets = kernel.offsets(group)
-        found |= {
-            name: (first, address + offsets[name])
-            for name, first in section.items()
-            if isinstance(first, int) and first not in (0, address + offsets[name])
-        }
+        for name, first in zip(index, values, strict=True):
+            if first and first != address + offsets[name]:
+                found[name] = (first, address + offsets[name])
     return found
 
 
-def _empty(lane: Lane, want: Want) -> Queue:
-    if isinstance(lane.base, Absent):
-        return _lost(lane, lane.base)
-    return Queue(
-        lane.name, 0, 0, 0, base=lane.base, runs=lane.fate and (), segments=() if want.segments else None
-    )
+def _empty(kernel: Kernel, kind: str, parts: Parts, want: Want) -> tuple[Queue, ...]:
+    """The queues of a socket that has nothing in them; the same for all of its kind."""
+    memo: dict[tuple[str, bool, bool], tuple[Queue, ...]] = kernel.cache.setdefault("empty queues", {})
+    key = (kind, want.segments, parts.identity["skc_state"] == uapi.LISTEN)
+    if key not in memo:
+        segments: tuple[Segment, ...] | None = () if want.segments else None
+        memo[key] = tuple(
+            Queue(lane.name, 0, 0, 0, runs=lane.fate and (), segments=segments)
+            for lane in lanes(kernel, kind, parts)
+        )
+    return memo[key]
 
 
 def _queue(kernel: Kernel, kind: str, address: int, lane: Lane, want: Want) -> Queue:

@@ -136,6 +136,8 @@ def connection_gives_up(facts: Facts) -> GivesUp | Absent:
     """When the kernel ends a full socket by itself, as things stand; absent when it never does."""
     if facts.state == "LISTEN":
         return _LISTENER
+    if not any(timer.pending for timer in facts.timers.values()):
+        return _unwatched(facts)
     missing = [facts.tcp[name] for name in _NEEDED] + [facts.sysctl[one.name] for one in NEEDED_SETTINGS]
     lost = next((value for value in missing if isinstance(value, Absent)), facts.clock.lost)
     if lost is not None:
@@ -151,6 +153,15 @@ def connection_gives_up(facts: Facts) -> GivesUp | Absent:
         if not facts.tcp["packets_out"] and not facts.tcp["notsent_bytes"]:
             return _keepalive(facts)
         return _NO_TIMER
+    return _unwatched(facts)
+
+
+def _unwatched(facts: Facts) -> Absent:
+    """Why no timer ends it; a timer that can't be read may."""
+    lost = [timer.expires_in_ms for timer in facts.timers.values() if not timer.pending]
+    unknown = next((why for why in lost if isinstance(why, Absent) and why.reason is Reason.UNREADABLE), None)
+    if unknown is not None:
+        return unknown
     return _NEVER_IDLE if facts.state == "ESTABLISHED" and not facts.keepopen else _NO_TIMER
 
 
