@@ -41,16 +41,19 @@ class Event:
 
 
 def events(places: Sequence[Place], wanted: Wanted) -> Iterator[Event]:
-    """The events of these places for the wanted calls."""
+    """The events of these places for the wanted calls; each that is not needed spares every call its time."""
     for place in places:
         if place.returns:
             yield _event(f"r{_MAXACTIVE}", place.name, place, place.fetch, _ended(wanted))
         elif place.value:
             fetched = _fetched()
             asked = [place.only, *_asked(wanted)]
-            hidden = place.name.replace("enter", "hidden")
-            yield _event("p", place.name, place, (*place.fetch, *place.value), [*asked, fetched])
-            yield _event("p", hidden, place, place.fetch, [*asked, f"!{fetched}"])
+            shown = [_is_fetched(*one) for one in wanted.options] or [True, False]
+            if any(shown):
+                yield _event("p", place.name, place, (*place.fetch, *place.value), [*asked, fetched])
+            if not all(shown):
+                hidden = place.name.replace("enter", "hidden")
+                yield _event("p", hidden, place, place.fetch, [*asked, f"!{fetched}"])
         else:
             yield _event("p", place.name, place, place.fetch, _comms(wanted))
 
@@ -69,6 +72,11 @@ def _fetched() -> str:
         f"(level == {level} && {_any(_range(first, end) for first, end in _between(last, secret))})"
         for level, last, secret in FETCHED
     )
+
+
+def _is_fetched(level: int, number: int) -> bool:
+    """What that condition says of one option."""
+    return any(level == one and number <= last and number not in secret for one, last, secret in FETCHED)
 
 
 def _between(last: int, secret: Sequence[int]) -> Iterator[tuple[int | None, int]]:

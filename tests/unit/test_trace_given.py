@@ -120,6 +120,15 @@ def test_each_call_goes_to_one_event_and_secrets_to_that_without_a_value(via: st
         assert fetches(hidden.filter, level, number)
 
 
+def test_an_event_that_no_wanted_option_needs_is_not_defined() -> None:
+    def named(*options: tuple[int, int]) -> set[str]:
+        return {one.name for one in events(PLACES[:1], Wanted(options=options))}
+
+    assert named() == named((TCP, 1), (TCP, 33)) == {"enter", "hidden"}
+    assert named((TCP, 1), (SOCKET, 2)) == {"enter"}
+    assert named((TCP, 33), (279, 1)) == {"hidden"}
+
+
 def test_every_secret_is_marked() -> None:
     for (level, number), name in SECRETS.items():
         option = given(level, number)
