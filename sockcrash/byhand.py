@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from sockcrash.kernel.layout import Bound, Field, Place, bind, resolve
+from sockcrash.kernel.layout import STEP, Bound, Field, Place, bind, resolve
 from sockcrash.kernel.members import known_member
 from sockcrash.kernel.options import bound_options
 from sockcrash.kernel.options.row import EVERY_KIND
@@ -34,7 +34,6 @@ _VARIABLES = {
 }  # fmt: skip
 _NAMED = 3
 _DRGN = ("Object", "cast", "container_of")
-_PART = re.compile(r"(->)|\[(\d+)\]|<(struct \w+)\.(\w+)>|\.?([A-Za-z_]\w*)")
 
 
 class _Code:
@@ -51,7 +50,8 @@ class _Code:
         """The program."""
         body = "\n".join(self.lines)
         constants = {name: value for name, value in self.constants.items() if re.search(rf"\b{name}\b", body)}
-        above = [f"from drgn import {', '.join(name for name in _DRGN if f'{name}(' in body)}"]
+        used = [name for name in _DRGN if f"{name}(" in body]
+        above = [f"from drgn import {', '.join(used)}"] if used else []
         for room in sorted(set(self.ours.values())):
             names = sorted(name for name, where in self.ours.items() if where == room)
             above.append(f"from {room} import {', '.join(names)}")
@@ -87,7 +87,7 @@ class _Code:
         """drgn's way along a path of a row, and the pointers on it."""
         here = self.variable(ctype)
         pointers: list[str] = []
-        for arrow, index, container, embedded, name in _PART.findall(path):
+        for arrow, index, container, embedded, name in STEP.findall(path):
             if arrow:
                 pointers.append(here)
             elif index:

@@ -104,8 +104,10 @@ def command(
     many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
     if by_hand:
         from sockcrash.byhand import inspect_code
+        from sockcrash.decode.chosen import checked_fields
 
-        write_lines([inspect_code(session.kernel, handles, fields.split(",") if fields else None)])
+        names = checked_fields(session.kernel, fields) if fields is not None else None
+        write_lines([inspect_code(session.kernel, handles, names)])
     elif fields is not None:
         _show_fields(session, handles, fields, output_format, explain=explain)
     else:

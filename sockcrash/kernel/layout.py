@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from drgn import Program, Type
 
 __all__ = (
+    "STEP",
     "Bound",
     "Convert",
     "Field",
@@ -119,7 +120,8 @@ class _NoTypeError(MemberError):
     """This kernel's types don't define the struct."""
 
 
-_TOKEN = re.compile(r"(->)|\[(\d+)\]|<(struct \w+)\.(\w+)>|\.?([A-Za-z_]\w*)")
+STEP = re.compile(r"(->)|\[(\d+)\]|<(struct \w+)\.(\w+)>|\.?([A-Za-z_]\w*)")
+"""One step of the path of a Place: an arrow, an index, a container_of (its struct and member), or a member."""
 _CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q"}
 
 
@@ -139,7 +141,7 @@ def resolve_in(prog: Program, type_: Type, path: str) -> tuple[tuple[Spot, ...],
     hops: list[Spot] = []
     bit = 0
     bits = 0
-    for arrow, index, container, embedded, name in _TOKEN.findall(path):
+    for arrow, index, container, embedded, name in STEP.findall(path):
         if arrow:
             if type_.kind != drgn.TypeKind.POINTER:
                 raise _NoMemberError(f"{path}: not a pointer")

@@ -66,8 +66,10 @@ def _show_sockets(prog: Program, args: argparse.Namespace) -> Any:
     handles = _handles(kernel, args.spec)
     if args.drgn:
         from sockcrash.byhand import inspect_code
+        from sockcrash.decode.chosen import checked_fields
 
-        return _write([inspect_code(kernel, handles, args.fields.split(",") if args.fields else None)])
+        names = checked_fields(kernel, args.fields) if args.fields else None
+        return _write([inspect_code(kernel, handles, names)])
     records = [read_record(kernel, handle, every=args.every) for handle in handles]
     _write(_fields(kernel, records, args) if args.fields else _texts(records, args))
     return _alone(records)

@@ -107,6 +107,13 @@ def test_columns_of_a_list(bundle: Bundle) -> None:
 def test_columns_that_are_no_members_are_asked_for(bundle: Bundle) -> None:
     assert find_value("comm") is not None
     assert 'find_value("comm").get(record)' in run(bundle, "list", "-o", "comm", "--drgn").out
+    assert len(executed(bundle, "list", "-o", "comm,local", "state", "listening")["rows"]) > 10
+
+
+def test_names_that_are_none_are_refused(bundle: Bundle) -> None:
+    ended = run(bundle, "inspect", "--all", "-f", "snd_wmd", "--drgn")
+    assert (ended.status, ended.out) == (2, "")
+    assert "snd_wnd" in ended.err
 
 
 def test_it_runs_where_a_kernel_keeps_things_elsewhere() -> None:
