@@ -6,6 +6,7 @@ And a listener that is closed, whose memory another one gets. Says what it does 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -17,6 +18,8 @@ from pathlib import Path
 LINE = "delay 100ms rate 20mbit limit 2000"
 PORT, OTHER = 7001, 7009
 MOST_TRIES = 300
+SIOCOUTQ = 0x5411
+PATIENCE = 60
 
 
 def run(text: str) -> None:
@@ -51,6 +54,17 @@ def sink(server: socket.socket) -> None:
         pass
 
 
+def drained(client: socket.socket) -> None:
+    """Wait until all that was sent is acknowledged, and for who watches to see it."""
+    begun = time.monotonic()
+    while (
+        int.from_bytes(fcntl.ioctl(client, SIOCOUTQ, bytes(4)), "little")
+        and time.monotonic() - begun < PATIENCE
+    ):
+        time.sleep(0.05)
+    time.sleep(1.5)
+
+
 def main() -> None:
     run("modprobe sch_netem")
     run("ip netns add far")
@@ -72,7 +86,7 @@ def main() -> None:
     say(tcp=inode(client), listener=inode(other))
     input()
     client.sendall(bytes(600_000))
-    time.sleep(2.5)
+    drained(client)
     say(phase="started")
     run(f"tc qdisc change dev near root netem {LINE} loss 100%")
     client.sendall(bytes(30_000))
@@ -80,7 +94,7 @@ def main() -> None:
     say(phase="lost")
     run(f"tc qdisc change dev near root netem {LINE} loss 0%")
     client.sendall(bytes(30_000))
-    time.sleep(3.5)
+    drained(client)
     say(phase="recovered")
     (address,) = addresses(OTHER)
     os.sched_setaffinity(0, {0})
