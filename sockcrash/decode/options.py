@@ -27,7 +27,7 @@ from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.row import Default
 from sockcrash.kernel.options.settings import read_settings
-from sockcrash.model import Absent, OptionValue, Reason
+from sockcrash.model import Absent, OptionValue, Reason, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -206,18 +206,21 @@ def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
     raw = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
     origin = row.origin(context, value, default, *inputs) if hole is None else None
     usual = "" if default is None or isinstance(default, Absent) else row.codec.text(default)
-    return OptionValue(
-        row.level,
-        row.name,
-        row.number,
-        value,
-        text,
-        origin,
-        raw,
-        bound.member,
-        default,
-        source,
-        default_text=usual,
+    return quick(
+        OptionValue,
+        {
+            "level": row.level,
+            "name": row.name,
+            "number": row.number,
+            "value": value,
+            "text": text,
+            "origin": origin,
+            "raw": raw,
+            "member": bound.member,
+            "default": default,
+            "default_from": source,
+            "default_text": usual,
+        },
     )
 
 
