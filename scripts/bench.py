@@ -10,13 +10,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import bench_many
+from bench_row import Row, ms
 
 SCRIPTS = Path(__file__).resolve().parent
 PYTHON = sys.executable
 SOCKCRASH = str(Path(PYTHON).parent / "sockcrash")
+SOCKETS = 40_000
 MEMBERS = "rcv_nxt,snd_una,reordering"
 BARE = """
 import sys, drgn
@@ -24,17 +27,6 @@ prog = drgn.Program()
 prog.set_core_dump(sys.argv[1])
 prog.load_debug_info(sys.argv[2:])
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: what, ours, theirs, and the ratio or difference with its target."""
-
-    what: str
-    ours: str
-    theirs: str
-    result: str
-    target: str = ""
 
 
 def best(runs: int, *actions: Callable[[], object]) -> list[float]:
@@ -57,11 +49,6 @@ def process(*argv: str, text: str = "") -> Callable[[], object]:
             sys.exit(f"bench: {' '.join(argv)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
 
     return run
-
-
-def ms(seconds: float) -> str:
-    """Seconds for the table."""
-    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1e6:.0f} µs"
 
 
 def against(what: str, ours: float, theirs: float, target: str = "") -> Row:
@@ -185,25 +172,40 @@ def main() -> None:
     parser.add_argument(
         "--dump", type=Path, metavar="DIR", help="a directory with vmcore and vmlinux, instead"
     )
+    parser.add_argument(
+        "--many",
+        action="store_true",
+        help="only the rows of a dump with 40,000 TCP sockets, which is made if need be (several minutes)",
+    )
     parser.add_argument("-n", type=int, default=7, metavar="N", help="best of N (default %(default)s)")
     args = parser.parse_args()
-    directory = args.dump or dumped(args.series)
+    directory = args.dump or dumped(args.series, *(("--many", str(SOCKETS)) if args.many else ()))
     core, vmlinux = str(directory / "vmcore"), str(directory / "vmlinux")
+    if args.many:
+        show(bench_many.rows(core, vmlinux))
+        return
     address = some_address(core, vmlinux)
-    rows = [
-        *start_up(args.n),
-        *one_address(args.n, core, vmlinux, address),
-        *with_crash(args.n, core, vmlinux, address),
-        *bulk(args.n, core, vmlinux),
-    ]
+    show(
+        [
+            *start_up(args.n),
+            *one_address(args.n, core, vmlinux, address),
+            *with_crash(args.n, core, vmlinux, address),
+            *bulk(args.n, core, vmlinux),
+        ]
+    )
+
+
+def show(rows: Iterable[Row]) -> None:
+    """The table."""
     print("| what | sockcrash | the other | result | target |\n|---|---|---|---|---|")
     for row in rows:
         print(f"| {row.what} | {row.ours} | {row.theirs} | {row.result} | {row.target} |")
 
 
-def dumped(series: str) -> Path:
+def dumped(series: str, *more: str) -> Path:
     """The directory of a dump, made if need be."""
-    done = subprocess.run([SCRIPTS / "vm", "dump", series], stdout=subprocess.PIPE, text=True, check=True)
+    argv = [str(SCRIPTS / "vm"), "dump", series, *more]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
     return Path(done.stdout.split()[-1])
 
 

@@ -1,31 +1,34 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Standard output for many sockets: some lines at a time, unless a person waits for each of them."""
+"""Standard output for many sockets: as much at a time as its buffer takes, unless a person waits for each line."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 
 __all__ = ("write", "write_lines")
 
-_LINES = 64
+_CHARACTERS = 8192  # the size of that buffer
 
 
-def write(pieces: Iterable[str]) -> None:
-    """Pieces of text as they come."""
-    put = sys.stdout.write
-    for piece in pieces:
-        put(piece)
+def write(pieces: Iterable[str], end: str = "") -> None:
+    """Pieces of text, each with ``end`` behind it; those that came before an exception are written too."""
+    put, most = sys.stdout.write, 0 if sys.stdout.isatty() else _CHARACTERS
+    waiting: list[str] = []
+    count = 0
+    try:
+        for piece in pieces:
+            waiting += (piece, end)
+            count += len(piece)
+            if count >= most:
+                text = "".join(waiting)
+                waiting, count = [], 0
+                put(text)
+    finally:
+        if waiting:
+            put("".join(waiting))
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Likewise, each with the end of a line behind it."""
-    put = sys.stdout.write
-    for some in _batches(iter(lines), 1 if sys.stdout.isatty() else _LINES):
-        put("\n".join(some) + "\n")
-
-
-def _batches(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    while some := list(islice(lines, size)):
-        yield some
+    """Lines of text."""
+    write(lines, "\n")

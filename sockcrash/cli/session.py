@@ -21,7 +21,7 @@ from sockcrash.kernel.view import Kernel, kernel_of
 from sockcrash.locate import all_sockets, in_namespace, locate
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
-from sockcrash.model import SECTIONS, Absent, Endpoint, OptionValue, Reason, Section, SocketRecord
+from sockcrash.model import Absent, Endpoint, OptionValue, Reason, Section, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.target import Target, TargetOptions, looks_like_core, open_target
 
@@ -33,7 +33,6 @@ __all__ = ("Session", "parse_specs")
 
 # Values that may be unreadable, or have something unreadable in them.
 _TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
-_NO_SECTIONS = [name for name in SocketRecord.__dataclass_fields__ if name not in SECTIONS]
 
 logger = logging.getLogger("sockcrash")
 
@@ -207,12 +206,11 @@ class Session:
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
-        lost = [value for section in record.sections().values() for value in section.lost().values()]
-        others = [getattr(record, name) for name in _NO_SECTIONS]
         options = record.options if isinstance(record.options, tuple) else ()
         timers = [timer.expires_in_ms for timer in record.timers or ()]
         queues = [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
-        self.note_values(record, (*lost, *others, *options, *timers, *queues))
+        values = [option.value for option in options]
+        self.note_values(record, (*vars(record).values(), *values, *timers, *queues))
 
 
 def _unreadable(value: Any) -> bool:
@@ -223,7 +221,9 @@ def _unreadable(value: Any) -> bool:
         return value.reason is Reason.UNREADABLE
     if isinstance(value, OptionValue):
         return _unreadable(value.value)
-    return any(map(_unreadable, value.lost().values())) if isinstance(value, Section) else False
+    if isinstance(value, Section):
+        return any(one.reason is Reason.UNREADABLE for one in value.lost().values())
+    return False
 
 
 def parse_specs(words: tuple[str, ...], *, everything: bool) -> list[Spec]:

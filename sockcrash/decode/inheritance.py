@@ -83,17 +83,18 @@ class OptionReader:
 
     def _found(self, kind: str, address: int, identity: Section, section: Section) -> list[OptionValue]:
         values = section.unpacked
-        accepted = kind in _STREAMS and plan_of(self._kernel, kind, identity, values).context.accepted
-        plain = not self._facts and not self._levels
-        if plain and not accepted:
-            found = socket_options(
-                self._kernel, kind, address, identity, section, facts=False, differing=True
-            )
-        else:
-            found = socket_options(self._kernel, kind, address, identity, section, facts=self._facts)
-        if accepted or (kind in _OTHERS and _perhaps_handed_on(kind, found)):
-            found = self._explained(kind, identity, values, found)
-        return found if plain and not accepted else [option for option in found if self._wants(option)]
+        plan = plan_of(self._kernel, kind, identity, values)
+        accepted = kind in _STREAMS and plan.context.accepted
+        listeners = self._candidates(kind, identity, values) if accepted else []
+        kept = None if self._facts or self._levels else frozenset(_known(listeners))
+        found = socket_options(
+            self._kernel, kind, address, identity, section, facts=self._facts, kept=kept, plan=plan
+        )
+        if kind in _OTHERS and _perhaps_handed_on(kind, found):
+            listeners = self._candidates(kind, identity, values)
+        if listeners:
+            found = self._explained(kind, values, found, listeners)
+        return [option for option in found if self._wants(option)]
 
     def listeners_on(self, kind: str, address: int) -> list[int]:
         """Every listener that ``inherited_from`` of a full socket is chosen from. Raises drgn.FaultError."""
@@ -113,17 +114,19 @@ class OptionReader:
             return False
         return option.name in self._names if self._names else self._every or option.differs
 
+    def _candidates(self, kind: str, identity: Section, values: tuple[Any, ...]) -> list[_Listener]:
+        """The listeners that may have made a socket."""
+        beside = self._beside(kind, identity, values)
+        if not beside:
+            return []
+        address = _place(self._kernel, kind, identity, values).address
+        return [one for one in beside if one.place.anywhere or one.place.address == address]
+
     def _explained(
-        self, kind: str, identity: Section, values: tuple[Any, ...], options: list[OptionValue]
+        self, kind: str, values: tuple[Any, ...], options: list[OptionValue], candidates: list[_Listener]
     ) -> list[OptionValue]:
         """The options with their listeners; what the listener has set alike is set, if the kernel may write it too."""
-        address = _place(self._kernel, kind, identity, values).address
-        candidates = [
-            one
-            for one in self._beside(kind, identity, values)
-            if one.place.anywhere or one.place.address == address
-        ]
-        known = {key for one in candidates for key in one.options}
+        known = _known(candidates)
         if not known:
             return options
         carried = _carried(self._kernel, kind, values)
@@ -208,6 +211,10 @@ class OptionReader:
             _carried(kernel, kind, values),
         )
         self._tables[kind].setdefault(place.key, []).append(listener)
+
+
+def _known(listeners: list[_Listener]) -> set[tuple[str, str]]:
+    return {key for one in listeners for key in one.options}
 
 
 def _perhaps_handed_on(kind: str, options: list[OptionValue]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import IDENTITY
@@ -27,7 +27,7 @@ from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.row import Default
 from sockcrash.kernel.options.settings import read_settings
-from sockcrash.model import Absent, OptionValue, Reason
+from sockcrash.model import Absent, OptionValue, Reason, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,18 +35,24 @@ if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
     from sockcrash.model import Section
 
-__all__ = ("Plan", "plan_of", "socket_options")
+__all__ = ("Kept", "Plan", "plan_of", "socket_options")
 
 _MOST_REMEMBERED = 1024
 _BLOCK = 16
 
 
+# Level and name of options that are given in any case; of others those that an untouched socket would show otherwise.
+# None: all are given.
+Kept: TypeAlias = "frozenset[tuple[str, str]] | None"
+_MOST_KEPT = 64
+
+
 class _Block:
     """Neighbouring rows whose values depend on the same few members: made once for each combination of these."""
 
-    def __init__(self, rows: list[BoundOption], *, differing: bool) -> None:
+    def __init__(self, rows: list[BoundOption], kept: Kept) -> None:
         self.rows = rows
-        self.differing = differing
+        self.kept = kept
         self.inputs = _joined(rows)
         self.fresh = rows[0].row.fresh
         self.memo: dict[tuple[Any, ...], list[OptionValue]] = {}
@@ -54,7 +60,10 @@ class _Block:
     def make(self, context: Context, values: tuple[Any, ...]) -> list[OptionValue]:
         """The options of these rows."""
         made = [_make(context, bound, bound.inputs(values)) for bound in self.rows]
-        return [option for option in made if option.differs] if self.differing else made
+        kept = self.kept
+        if kept is None:
+            return made
+        return [option for option in made if option.differs or (option.level, option.name) in kept]
 
 
 class Plan:
@@ -63,18 +72,15 @@ class Plan:
     def __init__(self, context: Context, rows: Iterable[BoundOption]) -> None:
         self.context = context
         self._rows = [row for row in rows if answers(row.row, context.kind, context.family, context.variant)]
-        self._blocks: dict[tuple[bool, bool], list[_Block]] = {}
+        self._blocks: dict[tuple[bool, Kept], list[_Block]] = {}
 
     def options(
-        self, address: int, values: tuple[Any, ...], *, facts: bool, differing: bool = False
+        self, address: int, values: tuple[Any, ...], *, facts: bool, kept: Kept = None
     ) -> list[OptionValue]:
-        """Options in order of level and number; without ``facts`` those that nobody sets are left out.
-
-        With ``differing``, only those that an untouched socket would show otherwise.
-        """
+        """Options in order of level and number; without ``facts`` those that nobody sets are left out."""
         found: list[OptionValue] = []
         here: Context | None = None
-        for block in self._blocks.get((facts, differing)) or self._make_blocks(facts, differing):
+        for block in self._blocks.get((facts, kept)) or self._make_blocks(facts, kept):
             inputs = block.inputs(values)
             if block.fresh and inputs[0]:
                 if here is None:
@@ -91,7 +97,7 @@ class Plan:
             found += options
         return found
 
-    def _make_blocks(self, facts: bool, differing: bool) -> list[_Block]:
+    def _make_blocks(self, facts: bool, kept: Kept) -> list[_Block]:
         """Rows in their order; those that follow a pointer, or change with every packet, stand alone."""
         groups: list[list[BoundOption]] = [[]]
         for row in self._rows:
@@ -103,8 +109,9 @@ class Plan:
                 if len(groups[-1]) >= _BLOCK:
                     groups.append([])
                 groups[-1].append(row)
-        blocks = [_Block(group, differing=differing) for group in groups if group]
-        self._blocks[facts, differing] = blocks
+        if len(self._blocks) >= _MOST_KEPT:
+            self._blocks.clear()
+        blocks = self._blocks[facts, kept] = [_Block(group, kept) for group in groups if group]
         return blocks
 
 
@@ -157,27 +164,25 @@ def socket_options(
     section: Section,
     *,
     facts: bool,
-    differing: bool = False,
+    kept: Kept = None,
+    plan: Plan | None = None,
 ) -> list[OptionValue]:
     """The options of a full socket of which ``option_group(kind)`` is read, as Plan.options. Raises drgn.FaultError."""
     values = section.unpacked
-    found = plan_of(kernel, kind, identity, values).options(address, values, facts=facts, differing=differing)
-    return (
-        _with_first_subflow(kernel, found, values, facts=facts, differing=differing)
-        if kind == "mptcp"
-        else found
-    )
+    plan = plan or plan_of(kernel, kind, identity, values)
+    found = plan.options(address, values, facts=facts, kept=kept)
+    return _with_first_subflow(kernel, found, values, facts=facts, kept=kept) if kind == "mptcp" else found
 
 
 def _with_first_subflow(
-    kernel: Kernel, own: list[OptionValue], values: tuple[Any, ...], *, facts: bool, differing: bool
+    kernel: Kernel, own: list[OptionValue], values: tuple[Any, ...], *, facts: bool, kept: Kept
 ) -> list[OptionValue]:
     """What an MPTCP socket answers for its first subflow: some options, or all once it fell back to TCP."""
     first, flags = deciding("mptcp", values, index_of(kernel, "mptcp"))
     if not isinstance(first, int) or not first:
         return own
     identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(first)
-    theirs = socket_options(kernel, "tcp", first, identity, section, facts=facts, differing=differing)
+    theirs = socket_options(kernel, "tcp", first, identity, section, facts=facts, kept=kept)
     if fell_back(kernel, flags):
         own = [option for option in own if option.level == "SOL_SOCKET"]
         taken = [option for option in theirs if option.level != "SOL_SOCKET"]
@@ -201,18 +206,21 @@ def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
     raw = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
     origin = row.origin(context, value, default, *inputs) if hole is None else None
     usual = "" if default is None or isinstance(default, Absent) else row.codec.text(default)
-    return OptionValue(
-        row.level,
-        row.name,
-        row.number,
-        value,
-        text,
-        origin,
-        raw,
-        bound.member,
-        default,
-        source,
-        default_text=usual,
+    return quick(
+        OptionValue,
+        {
+            "level": row.level,
+            "name": row.name,
+            "number": row.number,
+            "value": value,
+            "text": text,
+            "origin": origin,
+            "raw": raw,
+            "member": bound.member,
+            "default": default,
+            "default_from": source,
+            "default_text": usual,
+        },
     )
 
 

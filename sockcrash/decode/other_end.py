@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import drgn
@@ -11,7 +12,7 @@ from sockcrash.kernel.ends import MEMBERS, Ends, by_ends, ends_at, ends_of, reve
 from sockcrash.kernel.fields import FULL, IDENTITY
 from sockcrash.kernel.sockets import kind_of, mini_kind
 from sockcrash.locate.address import Handle
-from sockcrash.model import Absent, OtherEnd, Reason
+from sockcrash.model import Absent, OtherEnd, Reason, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ("OtherEnds",)
 
+# Of a full socket what its kind and its owners are told by.
+_HELD = replace(
+    FULL,
+    fields=tuple(
+        field
+        for field in FULL.fields
+        if field.name in ("sk_type", "sk_protocol", "sk_socket", "sk_user_data", "sk_flags")
+    ),
+)
 _PROTOCOLS = {
     "tcp": "tcp", "tcp-timewait": "tcp", "tcp-request": "tcp", "mptcp": "mptcp", "udp": "udp", "udplite": "udp",
 }  # fmt: skip
@@ -102,9 +112,10 @@ class OtherEnds:
         (identity,) = kernel.reader(IDENTITY).sections(address)
         kind = mini_kind(identity["skc_family"], identity["skc_state"])
         if kind is None:
-            (rest,) = kernel.reader(FULL).sections(address)
+            (rest,) = kernel.reader(_HELD).sections(address)
             kind = kind_of(identity["skc_family"], rest["sk_type"], rest["sk_protocol"])
         else:
             (rest,) = kernel.reader(kind.groups[1]).sections(address)
         handle = Handle(address, kind, "other end")
-        return OtherEnd(address, kind.name, identity["netns"], self._holders(handle, rest))
+        fields = {"address": address, "kind": kind.name, "netns": identity["netns"]}
+        return quick(OtherEnd, {**fields, "owners": self._holders(handle, rest)})

@@ -6,6 +6,7 @@ from __future__ import annotations
 import enum
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sockcrash.model.container import container_of
@@ -218,14 +219,13 @@ class Timer:
     expires_in_ms: int | Absent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OptionValue:
     """One socket option. ``raw`` is what getsockopt(2) would copy out, or why that is not shown.
 
     ``origin``: set, default, kernel, or None where it can't be told. ``default`` is None for facts; ``default_from``
     is the sysctl that it comes from. ``inherited_from`` is the address of the listener that had it before.
-    ``text`` and ``default_text`` are for people. ``differs``: an untouched socket would show something else, as far as
-    it can be told.
+    ``text`` and ``default_text`` are for people.
     """
 
     level: str
@@ -240,12 +240,10 @@ class OptionValue:
     default_from: str | None = None
     inherited_from: int | None = None
     default_text: str = ""
-    differs: bool = field(default=False, init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "differs", self._differs())
-
-    def _differs(self) -> bool:
+    @cached_property
+    def differs(self) -> bool:
+        """Whether an untouched socket would show something else, as far as it can be told."""
         if self.origin is None and self.default is not None and not isinstance(self.value, Absent):
             return bool(self.value != self.default)
         return self.origin == "set"

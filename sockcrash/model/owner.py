@@ -38,7 +38,7 @@ class Owner:
     map: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OtherEnd:
     """A socket of the same kernel whose ends are those of a record the other way round, and who holds it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import (
@@ -276,13 +277,14 @@ def _owners(owners: tuple[Owner, ...] | None) -> list[dict[str, Any]] | None:
 
 
 def _timer(timer: Timer, absent: dict[str, str]) -> dict[str, Any]:
-    left = timer.expires_in_ms
-    if isinstance(left, Absent):
-        absent[f"timers.{timer.name}.expires_in_ms"] = str(left)
-        left = None  # type: ignore[assignment]
-    return {
-        "name": timer.name,
-        "pending": timer.pending,
-        "expires_in_ms": left,
-        "does": ACTIONS[timer.name],
-    }
+    made, why = _timer_object(timer.name, timer.pending, timer.expires_in_ms)
+    absent |= why
+    return made
+
+
+@lru_cache(maxsize=1024)
+def _timer_object(name: str, pending: bool, left: int | Absent) -> tuple[dict[str, Any], dict[str, str]]:
+    """Most timers of most sockets don't run, and are alike."""
+    why = {f"timers.{name}.expires_in_ms": str(left)} if isinstance(left, Absent) else {}
+    expires = None if isinstance(left, Absent) else left
+    return {"name": name, "pending": pending, "expires_in_ms": expires, "does": ACTIONS[name]}, why

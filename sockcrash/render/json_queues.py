@@ -31,7 +31,7 @@ def gives_up_object(end: GivesUp | None) -> dict[str, Any] | None:
 
 def queues_object(queues: tuple[Queue, ...], absent: dict[str, str]) -> dict[str, Any]:
     """All queues by their names; what a queue has none of is left out, as are buffers that nobody asked for."""
-    return {_key(queue.name): _queue(queue, f"queues.{_key(queue.name)}", absent) for queue in queues}
+    return {(key := _key(queue.name)): _queue(queue, f"queues.{key}", absent) for queue in queues}
 
 
 def _key(name: str) -> str:
@@ -40,17 +40,21 @@ def _key(name: str) -> str:
 
 def _queue(queue: Queue, where: str, absent: dict[str, str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in ("skbs", "bytes", "truesize", "limit", "fds"):
-        value = getattr(queue, name)
+    for name, value in (
+        ("skbs", queue.skbs), ("bytes", queue.bytes), ("truesize", queue.truesize), ("limit", queue.limit),
+        ("fds", queue.fds),
+    ):  # fmt: skip
         if value is not None:
-            out[name] = _plain(value, f"{where}.{name}", absent)
-    for name in ("base", "runs"):
-        if isinstance(getattr(queue, name), Absent):
-            out[name] = _plain(getattr(queue, name), f"{where}.{name}", absent)
-    if isinstance(queue.base, tuple):
-        out["base"] = {"name": queue.base[0], "value": queue.base[1]}
-    if isinstance(queue.runs, tuple):
-        out["runs"] = [{"from": run.start, "to": run.end, "fate": run.fate} for run in queue.runs]
+            out[name] = value if value.__class__ is int else _plain(value, f"{where}.{name}", absent)
+    base, runs = queue.base, queue.runs
+    if isinstance(base, Absent):
+        out["base"] = _plain(base, f"{where}.base", absent)
+    if isinstance(runs, Absent):
+        out["runs"] = _plain(runs, f"{where}.runs", absent)
+    if isinstance(base, tuple):
+        out["base"] = {"name": base[0], "value": base[1]}
+    if isinstance(runs, tuple):
+        out["runs"] = [{"from": run.start, "to": run.end, "fate": run.fate} for run in runs]
     if queue.segments is not None:
         out["segments"] = [
             _segment(segment, f"{where}.segments.{number}", absent)

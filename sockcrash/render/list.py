@@ -147,13 +147,15 @@ def row_object(
 
 
 def _plain(value: Any, name: str, absent: dict[str, str]) -> Any:
+    if isinstance(value, Endpoint):
+        if value.address is not None:
+            return value.members()
+        return {key: _plain(one, f"{name}.{key}", absent) for key, one in value.members().items()}
     if isinstance(value, OptionValue):
         value = value.value
     if isinstance(value, Absent):
         absent[f"fields.{name}"] = str(value)
         return None
-    if isinstance(value, Endpoint):
-        return {key: _plain(one, f"{name}.{key}", absent) for key, one in value.members().items()}
     if isinstance(value, tuple):
         return [owner_object(one) if isinstance(one, Owner) else one for one in value]
     return value
