@@ -16,15 +16,24 @@ from sockcrash.kernel.layout import Group
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("HEAD", "VALUE_BYTES", "Place", "places")
+__all__ = ("HEAD", "VALUE_BYTES", "Place", "places", "runs")
 
 _HEAD_NAMES = (
     "skc_family", "skc_state", "skc_daddr", "skc_rcv_saddr", "skc_dport", "skc_num", "skc_v6_daddr", "skc_v6_rcv_saddr",
 )  # fmt: skip
-HEAD = Group("head", tuple(one for one in IDENTITY.fields if one.name in _HEAD_NAMES))
-"""What a traced call says of its socket; the first bytes of the struct hold all of it."""
+HEAD = Group(
+    "head",
+    (
+        *(one for one in IDENTITY.fields if one.name in _HEAD_NAMES),
+        row("sk_type", "struct sock"),
+        row("sk_protocol", "struct sock"),
+    ),
+)
+"""What a traced call says of its socket: members of struct sock, of which ``runs`` are fetched."""
 
 _URING_SETSOCKOPT = 3  # enum io_uring_socket_op, SOCKET_URING_OP_SETSOCKOPT
+_WORD = 8
+_GAP = 3  # words between two others that cost no more than a second fetch argument
 VALUE_BYTES = 32
 """How much of a value is read at the entry of a call: each word costs. A longer one has its second half elsewhere."""
 
@@ -32,10 +41,8 @@ _SOCKET = Group(
     "socket of a call",
     (
         row("sk", "struct socket"),
-        row("type", "struct socket"),
         row("socket", "struct socket_alloc"),
         row("inode", "struct socket_alloc", "vfs_inode.i_ino"),
-        row("protocol", "struct sock", "sk_protocol"),
     ),
 )
 # net/ipv4/igmp.c, ip_mc_source(); net/ipv6/mcast.c, ip6_mc_source()
@@ -77,7 +84,7 @@ class Place:
 def places(kernel: Kernel) -> tuple[Place, ...]:
     """The functions of this kernel. ``enter``, ``socket``, ``source*`` and ``exit`` of system calls, ``uring_*`` of
     io_uring."""
-    enter = ("fd=$arg1:s32", "level=$arg2:s32", "optname=$arg3:s32", "at=$arg4:x64", "optlen=$arg5:s32")
+    enter = ("fd=$arg1:s32", "level=$arg2:s32", "optname=$arg3:s32", "optlen=$arg5:s32")
     found = [
         Place("enter", "__sys_setsockopt", enter, _value("$arg4")),
         Place("socket", "security_socket_setsockopt", _socket(kernel)),
@@ -92,21 +99,36 @@ def _value(pointer: str) -> tuple[str, ...]:
     """``mapped`` is a string because the kernel tells of those alone whether they could be read: a value may lie in a
     page that is not in memory yet. Numbers are then what the buffer held before."""
     return (
+        f"at={pointer}:x64",
         f"mapped=+0({pointer}):ustring",
-        f"value=+0({pointer}):x64[{VALUE_BYTES // 8}]",
+        f"value=+0({pointer}):x64[{VALUE_BYTES // _WORD}]",
     )
+
+
+def runs(kernel: Kernel) -> dict[str, tuple[int, int]]:
+    """Where in a struct sock the words are that HEAD is in: fetch argument -> byte offset, number of words."""
+    spots = [bound.spot for bound in kernel.bounds(HEAD) if bound.spot]
+    words = {
+        word
+        for one in spots
+        for word in range(one.offset // _WORD, -(-(one.offset + one.size * one.count) // _WORD))
+    }
+    found: list[list[int]] = []
+    for word in sorted(words):
+        if found and word - found[-1][1] <= _GAP:
+            found[-1][1] = word + 1
+        else:
+            found.append([word, word + 1])
+    return {f"head{first * _WORD}": (first * _WORD, end - first) for first, end in found}
 
 
 def _socket(kernel: Kernel) -> tuple[str, ...]:
     at = kernel.offsets(_SOCKET)
     sk = f"+{at['sk']}($arg1)"
-    words = -(-kernel.reader(HEAD).size // 8)
     return (
         f"sk={sk}:x64",
         f"inode={at['inode'] - at['socket']:+}($arg1):u64",
-        f"type=+{at['type']}($arg1):s16",
-        f"protocol=+{at['protocol']}({sk}):u16",
-        f"head=+0({sk}):x64[{words}]",
+        *(f"{name}=+{offset}({sk}):x64[{words}]" for name, (offset, words) in runs(kernel).items()),
     )
 
 
@@ -131,7 +153,6 @@ def _uring(kernel: Kernel) -> tuple[Place, ...]:
     fetch = (
         f"op=+{at['cmd_op']}({entry}):s32",
         *(f"{name}=+{at[name]}({entry}):s32" for name in ("fd", "level", "optname")),
-        f"at={optval}:x64",
         f"optlen=+{at['optlen']}({entry}):s32",
     )
     return (

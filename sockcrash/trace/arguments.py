@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sockcrash.decode.endpoint import end, host_order
 from sockcrash.kernel import uapi
 from sockcrash.kernel.options.given import given, level_name
-from sockcrash.kernel.probes import HEAD
+from sockcrash.kernel.probes import HEAD, runs
 from sockcrash.model import Absent, Reason
 from sockcrash.trace.call import Call, Traced
 
@@ -61,6 +61,7 @@ class Arguments:
     ) -> None:
         self._kernel = kernel
         self._reader = kernel.reader(HEAD)
+        self._runs = runs(kernel)
         self._late = late
         self._sockets: dict[tuple[Any, ...], Traced] = {}
 
@@ -134,7 +135,7 @@ class Arguments:
     def _socket(self, fields: dict[str, Any] | None) -> Traced | Absent:
         if fields is None:
             return _NO_SOCKET
-        key = tuple(fields[name] for name in ("sk", "head", "type", "protocol", "inode"))
+        key = tuple(fields[name] for name in ("sk", "inode", *self._runs))
         if key not in self._sockets:
             if len(self._sockets) >= _MOST_SOCKETS:
                 self._sockets.clear()
@@ -143,14 +144,17 @@ class Arguments:
 
     def _traced(self, fields: dict[str, Any]) -> Traced:
         kernel = self._kernel
-        (head,) = self._reader.sections(fields["sk"], fields["head"])
+        content = bytearray(self._reader.size)
+        for name, (offset, words) in self._runs.items():
+            content[offset : offset + 8 * words] = fields[name]
+        (head,) = self._reader.sections(fields["sk"], bytes(content))
         family, state = head["skc_family"], head["skc_state"]
         protocols = uapi.NETLINK_PROTOCOLS if family == uapi.AF_NETLINK else uapi.PROTOCOLS
         return Traced(
             fields["sk"],
             uapi.name_of(uapi.FAMILIES, family),
-            uapi.name_of(uapi.TYPES, fields["type"]),
-            uapi.name_of(protocols, fields["protocol"]),
+            uapi.name_of(uapi.TYPES, head["sk_type"]),
+            uapi.name_of(protocols, head["sk_protocol"]),
             uapi.name_of(uapi.TCP_STATES, state),
             end(kernel, family, head["skc_rcv_saddr"], head["skc_v6_rcv_saddr"], head["skc_num"]),
             end(

@@ -138,7 +138,7 @@ def test_what_was_given_against_what_is_held(
 
 def arguments(late: bytes = b"") -> Arguments:
     """Of a kernel of which only the order of bytes matters."""
-    kernel: Any = SimpleNamespace(byte_order="<", reader=lambda _group: None)
+    kernel: Any = SimpleNamespace(byte_order="<", reader=lambda _group: None, bounds=lambda _group: ())
     return Arguments(kernel, lambda _tid, _address, size: late[:size])
 
 
