@@ -114,7 +114,10 @@ def _messages(kernel: Kernel, address: int) -> list[Message] | Absent:
 
 
 def _clients(kernel: Kernel, waiting: list[Message]) -> tuple[int, ...] | Absent:
-    """The inodes of the clients that connected and still live: the other ends of the sockets to be accepted."""
+    """The inodes of the clients that connected and still live: the other ends of the sockets to be accepted.
+
+    None of them where one is unreadable: a list that lacks some would not say so.
+    """
     found: list[int] = []
     for message in waiting:
         try:
@@ -122,6 +125,9 @@ def _clients(kernel: Kernel, waiting: list[Message]) -> tuple[int, ...] | Absent
         except drgn.FaultError as error:
             return kernel.unreadable(error)
         peer = _peer(kernel, own["peer"])
-        if isinstance(peer, Endpoint) and isinstance(peer.inode, int):
-            found.append(peer.inode)
+        inode = peer.inode if isinstance(peer, Endpoint) else peer
+        if isinstance(inode, int):
+            found.append(inode)
+        elif isinstance(inode, Absent) and inode.reason is not Reason.NOT_APPLICABLE:
+            return inode
     return tuple(found)
