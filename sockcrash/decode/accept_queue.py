@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.fields_queue import REQUEST_LINK, TCP_QUEUES, UNACCEPTED
+from sockcrash.kernel.fields_queue import UNACCEPTED
+from sockcrash.kernel.waiting import accept_queue
 from sockcrash.model import Absent, Reason
 from sockcrash.model.waiting import Queue, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from sockcrash.decode.parts import Parts
     from sockcrash.decode.want import Want
     from sockcrash.kernel.view import Kernel
@@ -39,25 +38,10 @@ def listener_queues(kernel: Kernel, parts: Parts, want: Want) -> tuple[Queue, ..
 def _children(kernel: Kernel, address: int) -> tuple[Segment, ...] | Absent:
     trouble: list[str] = []
     try:
-        found = tuple(_child(kernel, child) for child in _accepted(kernel, address, trouble.append))
+        found = tuple(_child(kernel, child) for child in accept_queue(kernel, address, trouble.append, _MOST))
     except drgn.FaultError as error:
         return kernel.unreadable(error)
     return Absent(Reason.UNREADABLE, trouble[0]) if trouble else found
-
-
-def _accepted(kernel: Kernel, address: int, complain: Callable[[str], None]) -> Iterator[int]:
-    """The sockets that wait, oldest first (reqsk_queue_remove). Raises drgn.FaultError."""
-    (heads,) = kernel.reader(TCP_QUEUES).sections(address)
-    request = heads["accept"]
-    seen: set[int] = set()
-    while request:
-        if request in seen or len(seen) >= _MOST:
-            complain(f"the accept queue through the request at {request:#x} runs in a circle")
-            return
-        seen.add(request)
-        (link,) = kernel.reader(REQUEST_LINK).sections(request)
-        yield link["sk"]
-        request = link["dl_next"]
 
 
 def _child(kernel: Kernel, address: int) -> Segment:

@@ -10,6 +10,7 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, Place
 
 __all__ = (
+    "ACCEPT_QUEUE",
     "DATA",
     "ERROR_CB",
     "FRAGMENT",
@@ -37,12 +38,14 @@ QUEUES = Group(
 )
 
 _I = "struct inet_connection_sock"
+_ACCEPT = row("accept", _I, "icsk_accept_queue.rskq_accept_head")
+ACCEPT_QUEUE = Group("tcp_accept_queue", (_ACCEPT,))
 TCP_QUEUES = Group(
     "tcp_queues",
     (
         row("retransmit", _S, "tcp_rtx_queue.rb_node"),
         row("out-of-order", "struct tcp_sock", "out_of_order_queue.rb_node"),
-        row("accept", _I, "icsk_accept_queue.rskq_accept_head"),
+        _ACCEPT,
     ),
 )
 UDP_QUEUES = Group("udp_queues", (row("reader", "struct udp_sock", "reader_queue.next"),))

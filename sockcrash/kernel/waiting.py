@@ -11,6 +11,7 @@ import drgn
 from sockcrash.kernel import uapi
 from sockcrash.kernel.chains import MAX_CHAIN, Complain, ring
 from sockcrash.kernel.fields import row
+from sockcrash.kernel.fields_queue import ACCEPT_QUEUE, REQUEST_LINK
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.mptcp import owner_of_subflow
 from sockcrash.kernel.tables_other import array_sockets
@@ -19,15 +20,9 @@ from sockcrash.kernel.tables_tcp import listeners
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("waiting",)
+__all__ = ("accept_queue", "waiting")
 
 _STATE = Group("sk_state", (row("skc_state", "struct sock_common"),))
-# Children of a TCP listener: struct request_sock, linked by dl_next (net/core/request_sock.c).
-_TCP_QUEUE = Group(
-    "tcp_accept_queue",
-    (row("head", "struct inet_connection_sock", "icsk_accept_queue.rskq_accept_head"),),
-)
-_REQUEST = Group("accept_request", (row("sk", "struct request_sock"), row("dl_next", "struct request_sock")))
 # Children of a VSOCK listener: still in the handshake, or ready (net/vmw_vsock/af_vsock.c).
 _VSOCK_QUEUES = Group(
     "vsock_accept_queues",
@@ -48,23 +43,29 @@ def waiting(kernel: Kernel, complain: Complain) -> dict[int, int]:
 
 def _of_tcp(kernel: Kernel, complain: Complain) -> Iterator[tuple[int, int]]:
     for listener in listeners(kernel, complain):
-        (queue,) = kernel.reader(_TCP_QUEUE).sections(listener)
-        multipath = owner_of_subflow(kernel, listener) if queue["head"] else 0
-        for child in _children(kernel, queue["head"], complain):
+        multipath = 0
+        for number, child in enumerate(accept_queue(kernel, listener, complain)):
+            if number == 0:
+                multipath = owner_of_subflow(kernel, listener)
             yield child, listener
             if multipath:
                 yield owner_of_subflow(kernel, child), multipath
 
 
-def _children(kernel: Kernel, request: int, complain: Complain) -> Iterator[int]:
-    """The sockets of a chain of ``struct request_sock``, which point at each other's beginning."""
+def accept_queue(kernel: Kernel, listener: int, complain: Complain, most: int = MAX_CHAIN) -> Iterator[int]:
+    """The sockets that wait at a TCP listener, oldest first (net/core/request_sock.c, reqsk_queue_remove).
+
+    Raises drgn.FaultError.
+    """
+    (queue,) = kernel.reader(ACCEPT_QUEUE).sections(listener)
+    request = queue["accept"]
     seen: set[int] = set()
     while request:
-        if request in seen or len(seen) >= MAX_CHAIN:
+        if request in seen or len(seen) >= most:
             complain(f"the accept queue through {request:#x} runs in a circle: cut there")
             return
         seen.add(request)
-        (section,) = kernel.reader(_REQUEST).sections(request)
+        (section,) = kernel.reader(REQUEST_LINK).sections(request)
         yield section["sk"]
         request = section["dl_next"]
 
