@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import drgn
@@ -13,12 +12,12 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
 from sockcrash.kernel.names import address_of
 from sockcrash.kernel.percpu import percpu_counter, sums
+from sockcrash.model.overview import Counts, ProtocolMemory
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
-    from sockcrash.model import Absent
 
-__all__ = ("PROTOCOLS", "Memory", "Namespace", "memory", "namespace", "orphans")
+__all__ = ("PROTOCOLS", "memory", "namespace", "orphans")
 
 _P = "struct proto"
 _PROTO = Group(
@@ -67,40 +66,7 @@ _PROTOS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What the sockets of a protocol take, in pages, of all namespaces; ``limits``: low, pressure, high (tcp_mem).
-
-    ``pressure``: the kernel takes it that memory is scarce; None if the protocol has no such state. ``sockets``:
-    how many are allocated, closed ones included; None if they are not counted.
-    """
-
-    pages: int
-    limits: tuple[int, int, int]
-    pressure: bool | None
-    sockets: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """The counts of one namespace: ``used`` sockets of all families, ``inuse`` by protocol; fragments and their bytes.
-
-    ``initial``: it is that of the boot. ``first_port`` and ``last_port``: what the kernel chooses ports from
-    (ip_local_port_range).
-    """
-
-    initial: bool
-    used: int
-    inuse: dict[str, int]
-    time_wait: int
-    max_time_wait: int
-    fragments: tuple[int | Absent, int | Absent]
-    fragments6: tuple[int | Absent, int | Absent]
-    first_port: int
-    last_port: int
-
-
-def memory(kernel: Kernel, protocol: str) -> Memory | None:
+def memory(kernel: Kernel, protocol: str) -> ProtocolMemory | None:
     """The accounts of ``TCP`` or ``UDP``; None if the kernel has no such protocol. Raises drgn.FaultError."""
     proto = address_of(kernel, _PROTOS[protocol])
     if proto is None:
@@ -108,10 +74,11 @@ def memory(kernel: Kernel, protocol: str) -> Memory | None:
     (section,) = kernel.reader(_PROTO).sections(proto)
     limits = struct.unpack(f"{kernel.byte_order}3q", kernel.read(section["sysctl_mem"], 24))
     pressure, sockets = section["memory_pressure"], section["sockets_allocated"]
-    return Memory(
+    return ProtocolMemory(
+        protocol.lower(),
         max(0, section["memory_allocated"]),
         limits,
-        bool(_long(kernel, pressure)) if pressure else None,
+        any(kernel.read(pressure, 8)) if pressure else None,
         percpu_counter(kernel, sockets) if sockets else None,
     )
 
@@ -129,7 +96,7 @@ def orphans(kernel: Kernel) -> tuple[int, int]:
     return max(0, count), limit
 
 
-def namespace(kernel: Kernel, net: int) -> Namespace:
+def namespace(kernel: Kernel, net: int) -> Counts:
     """The accounts of the ``struct net`` at ``net``. Raises drgn.FaultError."""
     (section,) = kernel.reader(_NET).sections(net)
     counted = sums(
@@ -146,7 +113,7 @@ def namespace(kernel: Kernel, net: int) -> Namespace:
     first, last = section["first_port"], section["last_port"]
     if not isinstance(first, int):
         first, last = section["ports"] & 0xFFFF, section["ports"] >> 16
-    return Namespace(
+    return Counts(
         net == kernel.prog["init_net"].address_,
         max(0, used),
         inuse,
@@ -171,8 +138,3 @@ def _indexes(kernel: Kernel) -> dict[str, int]:
         kernel.cache["inuse_indexes"] = found
     indexes: dict[str, int] = kernel.cache["inuse_indexes"]
     return indexes
-
-
-def _long(kernel: Kernel, address: int) -> int:
-    (value,) = struct.unpack(kernel.byte_order + "q", kernel.read(address, 8))
-    return int(value)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sockcrash.model import Absent, Endpoint, Owner
 
 __all__ = (
+    "Counts",
     "KindSummary",
     "Load",
     "NamespaceSummary",
@@ -54,9 +55,10 @@ class ProcessSummary:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolMemory:
-    """Pages that the sockets of ``tcp`` or ``udp`` take, of all namespaces; ``limits``: low, pressure, high.
+    """Pages that the sockets of ``tcp`` or ``udp`` take, of all namespaces; ``limits``: low, pressure, high (tcp_mem).
 
-    ``pressure`` and ``sockets`` (allocated, closed ones included) are None where the protocol has no such thing.
+    ``pressure``: the kernel takes it that memory is scarce. ``sockets``: how many are allocated, closed ones included.
+    Both are None where the protocol has no such thing.
     """
 
     protocol: str
@@ -67,19 +69,14 @@ class ProtocolMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class NamespaceSummary:
-    """A network namespace: its names, processes, sockets; counts and counters of the kernel. ``initial``: of the boot.
+class Counts:
+    """What the kernel counts of a network namespace, as sockstat has it; ``initial``: it is that of the boot.
 
-    ``used`` and ``inuse``: as sockstat has them. ``ports``: how many local ports of the range ``first_port`` to
-    ``last_port`` are in use, by protocol. ``counters``: as /proc/net/snmp, netstat and snmp6, by group and name.
+    ``used`` sockets of all families, ``inuse`` by protocol; fragments and their bytes. ``first_port`` and
+    ``last_port``: what it chooses ports from (ip_local_port_range).
     """
 
-    inode: int
     initial: bool
-    names: tuple[str, ...]
-    processes: int | Absent
-    load: Load
-    states: Mapping[str, int]
     used: int
     inuse: Mapping[str, int]
     time_wait: int
@@ -88,6 +85,22 @@ class NamespaceSummary:
     fragments6: tuple[int | Absent, int | Absent]
     first_port: int
     last_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSummary:
+    """A network namespace: its names, processes, sockets; counts and counters of the kernel.
+
+    ``ports``: how many local ports of the kernel's range are in use, by protocol. ``counters``: as /proc/net/snmp,
+    netstat and snmp6, by group and name.
+    """
+
+    inode: int
+    names: tuple[str, ...]
+    processes: int | Absent
+    load: Load
+    states: Mapping[str, int]
+    counts: Counts
     ports: Mapping[str, int]
     counters: Mapping[str, Mapping[str, int]]
 

@@ -109,14 +109,14 @@ def _namespaces(namespaces: Sequence[NamespaceSummary]) -> Iterator[str]:
     layout = "{:<11} {:<15} {:>9} {:>8} {:>7} {:>13} {:>13} {:>12}".format
     yield layout("namespace", "name", "processes", "sockets", "TCP", "TIME_WAIT", "TCP ports", "UDP ports")
     for one in namespaces[:_MOST_NAMESPACES]:
-        ports = one.last_port - one.first_port + 1
+        ports = one.counts.last_port - one.counts.first_port + 1
         yield layout(
             one.inode,
             printable(_name(one)),
             "?" if isinstance(one.processes, Absent) else one.processes,
             one.load.sockets,
             sum(one.states.values()),
-            f"{one.time_wait}/{one.max_time_wait}",
+            f"{one.counts.time_wait}/{one.counts.max_time_wait}",
             f"{one.ports['tcp']}/{ports}",
             f"{one.ports['udp']}/{ports}",
         ).rstrip()
@@ -128,7 +128,7 @@ def _namespaces(namespaces: Sequence[NamespaceSummary]) -> Iterator[str]:
 def _name(namespace: NamespaceSummary) -> str:
     if namespace.names:
         return namespace.names[0].rpartition("/netns/")[2]
-    return "(initial)" if namespace.initial else "-"
+    return "(initial)" if namespace.counts.initial else "-"
 
 
 def _counters(namespaces: Iterable[NamespaceSummary]) -> Iterator[str]:

@@ -59,24 +59,25 @@ def _plain(name: str, value: Any, absent: dict[str, str]) -> Any:
 
 
 def _namespace(one: NamespaceSummary, where: str, absent: dict[str, str]) -> dict[str, Any]:
+    counts = one.counts
     fragments = {
         f"{name}{key}": _plain(f"{where}.{name}{key}", value, absent)
-        for name, pair in (("fragments", one.fragments), ("fragments6", one.fragments6))
+        for name, pair in (("fragments", counts.fragments), ("fragments6", counts.fragments6))
         for key, value in zip(("", "_bytes"), pair, strict=True)
     }
     return {
         "inode": one.inode,
-        "initial": one.initial,
+        "initial": counts.initial,
         "names": list(one.names),
         "processes": _plain(f"{where}.processes", one.processes, absent),
         **_load(one.load),
         "states": dict(one.states),
-        "used": one.used,
-        "inuse": dict(one.inuse),
-        "time_wait": one.time_wait,
-        "max_time_wait": one.max_time_wait,
+        "used": counts.used,
+        "inuse": dict(counts.inuse),
+        "time_wait": counts.time_wait,
+        "max_time_wait": counts.max_time_wait,
         **fragments,
-        "ports": {"first": one.first_port, "last": one.last_port, **one.ports},
+        "ports": {"first": counts.first_port, "last": counts.last_port, **one.ports},
         "counters": {group: dict(counters) for group, counters in one.counters.items()},
     }
 

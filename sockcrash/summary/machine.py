@@ -12,7 +12,7 @@ from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.namespaces import namespaces
 from sockcrash.kernel.netns import inode_of, paths, processes
 from sockcrash.model import Absent, Reason
-from sockcrash.model.overview import NamespaceSummary, ProtocolMemory, Summary
+from sockcrash.model.overview import NamespaceSummary, Summary
 from sockcrash.summary.tally import Tally
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.chains import Complain
     from sockcrash.kernel.view import Kernel
     from sockcrash.model import SocketRecord
+    from sockcrash.model.overview import ProtocolMemory
 
 __all__ = ("summarize",)
 
@@ -55,28 +56,20 @@ def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[Na
     for net in namespaces(kernel, complain):
         try:
             inode = inode_of(kernel, net)
-            counted = accounts.namespace(kernel, net)
+            counts = accounts.namespace(kernel, net)
             counters = mibs.counters(kernel, net)
         except (drgn.FaultError, LookupError) as error:
             complain(f"the counts of the namespace at {net:#x} are unreadable: {error}")
             continue
-        load, states, ports = tally.of_namespace(inode, counted.first_port, counted.last_port)
+        load, states, ports = tally.of_namespace(inode, counts.first_port, counts.last_port)
         found.append(
             NamespaceSummary(
                 inode=inode,
-                initial=counted.initial,
                 names=names.get(inode, ()),
                 processes=inhabitants.get(inode, 0 if kernel.index is None else _NOT_HELD),
                 load=load,
                 states=states,
-                used=counted.used,
-                inuse=counted.inuse,
-                time_wait=counted.time_wait,
-                max_time_wait=counted.max_time_wait,
-                fragments=counted.fragments,
-                fragments6=counted.fragments6,
-                first_port=counted.first_port,
-                last_port=counted.last_port,
+                counts=counts,
                 ports=ports,
                 counters=counters,
             )
@@ -107,7 +100,7 @@ def _memory(kernel: Kernel, complain: Complain) -> Iterator[ProtocolMemory]:
             complain(f"the memory accounts of {protocol} are unreadable: {error}")
             continue
         if found is not None:
-            yield ProtocolMemory(protocol.lower(), found.pages, found.limits, found.pressure, found.sockets)
+            yield found
 
 
 def _orphans(kernel: Kernel) -> tuple[int | Absent, int | Absent]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from records import sock_section, tcp_record, timewait_record
 from sockcrash.model import Absent, Endpoint, Owner, Reason
-from sockcrash.model.overview import Load, NamespaceSummary, ProtocolMemory, Summary
+from sockcrash.model.overview import Counts, Load, NamespaceSummary, ProtocolMemory, Summary
 from sockcrash.render.summary import summary_text
 from sockcrash.render.summary_json import summary_object
 from sockcrash.summary.tally import Tally, measure
@@ -48,10 +48,13 @@ def test_only_the_largest_are_kept() -> None:
 
 
 def namespace(inode: int, names: tuple[str, ...] = ()) -> NamespaceSummary:
+    counts = Counts(
+        initial=inode == 1, used=5, inuse={"TCP": 1}, time_wait=2, max_time_wait=8, fragments=(0, 0),
+        fragments6=(Absent(Reason.NOT_APPLICABLE),) * 2, first_port=10, last_port=19,
+    )  # fmt: skip
     return NamespaceSummary(
-        inode=inode, initial=inode == 1, names=names, processes=Absent(Reason.NOT_IN_SNAPSHOT), load=Load(1, 2, 3, 4),
-        states={"LISTEN": 1}, used=5, inuse={"TCP": 1}, time_wait=2, max_time_wait=8, fragments=(0, 0),
-        fragments6=(Absent(Reason.NOT_APPLICABLE),) * 2, first_port=10, last_port=19, ports={"tcp": 3, "udp": 0},
+        inode=inode, names=names, processes=Absent(Reason.NOT_IN_SNAPSHOT), load=Load(1, 2, 3, 4),
+        states={"LISTEN": 1}, counts=counts, ports={"tcp": 3, "udp": 0},
         counters={"Tcp": {"RetransSegs": 4}, "TcpExt": {"ListenOverflows": 9}},
     )  # fmt: skip
 
