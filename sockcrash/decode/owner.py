@@ -121,19 +121,8 @@ class Owners:
     def _kernel_user(self, handle: Handle, socket: int) -> list[Owner]:
         """The kernel, if no process ever had the socket, or if a known part of the kernel took it over."""
         (row,) = self._kernel.reader(SOCKET).sections(socket)
-        user = kernel_user(self._kernel, handle.address, handle.kind.name)
-        if row["file"] and user.name is None:
-            return []
-        return [
-            Owner(
-                "kernel",
-                user=user.name,
-                callback=user.callback,
-                module=user.module,
-                program=user.program,
-                remote=user.remote,
-            )
-        ]
+        owner = kernel_user(self._kernel, handle.address, handle.kind.name)
+        return [] if row["file"] and owner.user is None else [owner]
 
     def _without_socket(self, sk: int, full: Section) -> tuple[Owner, ...]:
         """No struct socket: closed by its process and finished by the kernel (SOCK_DEAD), or not accepted yet."""

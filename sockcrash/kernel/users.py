@@ -7,7 +7,6 @@ Whoever takes a socket into the kernel replaces its callbacks, or has itself cal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sockcrash.kernel.control_sockets import control_sockets
@@ -15,13 +14,14 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.names import module_at, name_at
 from sockcrash.kernel.sunrpc import Remote, client, server
+from sockcrash.model import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("KernelUser", "kernel_user")
+__all__ = ("kernel_user",)
 
 _S = "struct sock"
 _CALLBACKS = Group(
@@ -57,19 +57,8 @@ _SAID = {
 _RPC: dict[str, Callable[[Kernel, int], Remote | None]] = {"sunrpc client": client, "sunrpc server": server}
 
 
-@dataclass(frozen=True, slots=True)
-class KernelUser:
-    """``name`` is None if nobody left a mark; ``program`` and ``remote`` are those of an RPC transport."""
-
-    name: str | None
-    callback: str | None = None
-    module: str | None = None
-    program: str | None = None
-    remote: str | None = None
-
-
-def kernel_user(kernel: Kernel, sk: int, kind: str) -> KernelUser:
-    """Who in the kernel uses a full socket. Raises drgn.FaultError."""
+def kernel_user(kernel: Kernel, sk: int, kind: str) -> Owner:
+    """Who in the kernel uses a full socket, without ``user`` if nobody left a mark. Raises drgn.FaultError."""
     (section,) = kernel.reader(_CALLBACKS).sections(sk)
     functions = [section[name] for name in section if name != "sk_user_data"]
     if kind in _OF_KIND:
@@ -84,5 +73,5 @@ def kernel_user(kernel: Kernel, sk: int, kind: str) -> KernelUser:
         found = said or module or name
         remote = _RPC[found](kernel, section["sk_user_data"]) if found in _RPC else None
         program, address = (remote.program, remote.address) if remote else (None, None)
-        return KernelUser(found, name, module, program, address)
-    return KernelUser(control_sockets(kernel).get(sk))
+        return Owner("kernel", user=found, callback=name, module=module, program=program, remote=address)
+    return Owner("kernel", user=control_sockets(kernel).get(sk))
