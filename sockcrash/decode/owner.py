@@ -10,14 +10,14 @@ import drgn
 from sockcrash.decode.holders import Beyond
 from sockcrash.decode.other_end import OtherEnds
 from sockcrash.kernel.fields import SOCKET
-from sockcrash.kernel.files import Task, descriptors, open_files, references, tasks
+from sockcrash.kernel.files import Task, all_descriptors, open_files, references
 from sockcrash.kernel.mptcp import owner_of_subflow
 from sockcrash.kernel.netns import paths, processes
 from sockcrash.kernel.users import kernel_user
 from sockcrash.model import Absent, OtherEnd, Owner, Reason, Section, quick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sockcrash.kernel.view import Kernel
     from sockcrash.locate.address import Handle
@@ -101,22 +101,12 @@ class Owners:
             return []
         wanted = references(self._kernel, file)
         found: list[Owner] = []
-        for holder, owner in self._descriptors():
-            if holder == file:
-                found.append(owner)
+        for task, entries in all_descriptors(self._kernel, self._complain):
+            for fd in (fd for fd, held in entries if held == file):
+                found.append(_owner(task, fd))
                 if len(found) >= wanted:
                     return found
         return [*found, *self._beyond.of_socket(socket)]
-
-    def _descriptors(self) -> Iterator[tuple[int, Owner]]:
-        for task in tasks(self._kernel, self._complain):
-            try:
-                entries = descriptors(self._kernel, task.files)
-            except drgn.FaultError as error:
-                self._complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
-                continue
-            for fd, file in entries:
-                yield file, _owner(task, fd)
 
     def _kernel_user(self, handle: Handle, socket: int) -> list[Owner]:
         """The kernel, if no process ever had the socket, or if a known part of the kernel took it over."""

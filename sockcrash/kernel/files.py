@@ -23,6 +23,7 @@ __all__ = (
     "Descriptor",
     "OpenFiles",
     "Task",
+    "all_descriptors",
     "descriptors",
     "find_task",
     "open_files",
@@ -188,6 +189,19 @@ def descriptors(kernel: Kernel, files: int) -> list[tuple[int, int]]:
     return [(fd, pointer) for fd, pointer in enumerate(pointers) if pointer]
 
 
+def all_descriptors(
+    kernel: Kernel, complain: Callable[[str], None]
+) -> Iterator[tuple[Task, list[tuple[int, int]]]]:
+    """Every task that has files, and its open descriptors."""
+    for task in tasks(kernel, complain):
+        try:
+            entries = descriptors(kernel, task.files)
+        except drgn.FaultError as error:
+            complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
+            continue
+        yield task, entries
+
+
 def socket_of_file(kernel: Kernel, file: int) -> int | None:
     """The ``struct socket *`` of a ``struct file *``, None if it is no socket (f_op is not socket_file_ops)."""
     (section,) = kernel.reader(FILE).sections(file)
@@ -224,12 +238,7 @@ def open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
 def _open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
     first: dict[int, Descriptor] = {}
     more: dict[int, list[Descriptor]] = {}
-    for task in tasks(kernel, complain):
-        try:
-            entries = descriptors(kernel, task.files)
-        except drgn.FaultError as error:
-            complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
-            continue
+    for task, entries in all_descriptors(kernel, complain):
         for fd, file in entries:
             if file in first:
                 more.setdefault(file, []).append((task, fd))
