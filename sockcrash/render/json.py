@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import (
@@ -22,6 +22,7 @@ from sockcrash.model import (
 )
 from sockcrash.render.holders import owner_object
 from sockcrash.render.json_queues import gives_up_object, queues_object
+from sockcrash.render.nulls import or_null
 from sockcrash.render.time_left import ACTIONS
 
 try:
@@ -73,13 +74,7 @@ def _hexadecimal(value: Any) -> str:
 def record_object(record: SocketRecord) -> dict[str, Any]:
     """The JSON object of one record."""
     absent: dict[str, str] = {}
-
-    def plain(name: str, value: Any) -> Any:
-        if isinstance(value, Absent):
-            absent[name] = str(value)
-            return None
-        return value
-
+    plain = partial(or_null, absent)
     out: dict[str, Any] = {
         "schema": SCHEMA,
         "address": f"{record.address:#x}",

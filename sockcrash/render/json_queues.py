@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent
+from sockcrash.render.nulls import or_null
 
 if TYPE_CHECKING:
     from sockcrash.model.waiting import GivesUp, Queue, Segment
@@ -45,12 +46,12 @@ def _queue(queue: Queue, where: str, absent: dict[str, str]) -> dict[str, Any]:
         ("fds", queue.fds),
     ):  # fmt: skip
         if value is not None:
-            out[name] = value if value.__class__ is int else _plain(value, f"{where}.{name}", absent)
+            out[name] = value if value.__class__ is int else or_null(absent, f"{where}.{name}", value)
     base, runs = queue.base, queue.runs
     if isinstance(base, Absent):
-        out["base"] = _plain(base, f"{where}.base", absent)
+        out["base"] = or_null(absent, f"{where}.base", base)
     if isinstance(runs, Absent):
-        out["runs"] = _plain(runs, f"{where}.runs", absent)
+        out["runs"] = or_null(absent, f"{where}.runs", runs)
     if isinstance(base, tuple):
         out["base"] = {"name": base[0], "value": base[1]}
     if isinstance(runs, tuple):
@@ -61,13 +62,6 @@ def _queue(queue: Queue, where: str, absent: dict[str, str]) -> dict[str, Any]:
             for number, segment in enumerate(queue.segments)
         ]
     return out
-
-
-def _plain(value: Any, where: str, absent: dict[str, str]) -> Any:
-    if isinstance(value, Absent):
-        absent[where] = str(value)
-        return None
-    return value
 
 
 def _segment(segment: Segment, where: str, absent: dict[str, str]) -> dict[str, Any]:
@@ -81,7 +75,7 @@ def _segment(segment: Segment, where: str, absent: dict[str, str]) -> dict[str, 
     for name in ("segments", "age_ms", "fds"):
         value = getattr(segment, name)
         if value is not None:
-            out[name] = _plain(value, f"{where}.{name}", absent)
+            out[name] = or_null(absent, f"{where}.{name}", value)
     for name in ("flags", "marks"):
         names = getattr(segment, name)
         if names is not None:
@@ -89,6 +83,6 @@ def _segment(segment: Segment, where: str, absent: dict[str, str]) -> dict[str, 
     if segment.error is not None:
         out["error"] = {"errno": segment.error[0], "origin": segment.error[1]}
     if segment.payload is not None:
-        data = _plain(segment.payload, f"{where}.payload", absent)
+        data = or_null(absent, f"{where}.payload", segment.payload)
         out["payload"] = None if data is None else data.hex()
     return out

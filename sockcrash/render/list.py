@@ -11,6 +11,7 @@ from sockcrash.model import Absent, Endpoint, OptionValue, Owner
 from sockcrash.render.escape import printable
 from sockcrash.render.holders import holder_word, owner_object
 from sockcrash.render.json import SCHEMA
+from sockcrash.render.nulls import or_null
 from sockcrash.render.units import end
 
 __all__ = ("NARROW", "Column", "cell", "counts_object", "default_columns", "lines", "row_object", "texts")
@@ -153,12 +154,9 @@ def _plain(value: Any, name: str, absent: dict[str, str]) -> Any:
         return {key: _plain(one, f"{name}.{key}", absent) for key, one in value.members().items()}
     if isinstance(value, OptionValue):
         value = value.value
-    if isinstance(value, Absent):
-        absent[f"fields.{name}"] = str(value)
-        return None
     if isinstance(value, tuple):
         return [owner_object(one) if isinstance(one, Owner) else one for one in value]
-    return value
+    return or_null(absent, f"fields.{name}", value)
 
 
 def counts_object(names: Sequence[str], counted: Iterable[tuple[Sequence[Any], int]]) -> list[dict[str, Any]]:

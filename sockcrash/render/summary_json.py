@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Endpoint
 from sockcrash.render.holders import owner_object
+from sockcrash.render.nulls import or_null
 
 if TYPE_CHECKING:
     from sockcrash.model.overview import Load, NamespaceSummary, Summary, TopSocket
@@ -35,8 +36,8 @@ def summary_object(summary: Summary) -> dict[str, Any]:
             }
             for one in summary.memory
         ],
-        "orphans": _plain("orphans", summary.orphans, absent),
-        "max_orphans": _plain("max_orphans", summary.max_orphans, absent),
+        "orphans": or_null(absent, "orphans", summary.orphans),
+        "max_orphans": or_null(absent, "max_orphans", summary.max_orphans),
         "top": {name: [_top(one) for one in sockets] for name, sockets in summary.top.items()},
         "absent": absent,
     }
@@ -51,17 +52,10 @@ def _load(load: Load) -> dict[str, int]:
     }
 
 
-def _plain(name: str, value: Any, absent: dict[str, str]) -> Any:
-    if isinstance(value, Absent):
-        absent[name] = str(value)
-        return None
-    return value
-
-
 def _namespace(one: NamespaceSummary, where: str, absent: dict[str, str]) -> dict[str, Any]:
     counts = one.counts
     fragments = {
-        f"{name}{key}": _plain(f"{where}.{name}{key}", value, absent)
+        f"{name}{key}": or_null(absent, f"{where}.{name}{key}", value)
         for name, pair in (("fragments", counts.fragments), ("fragments6", counts.fragments6))
         for key, value in zip(("", "_bytes"), pair, strict=True)
     }
@@ -69,7 +63,7 @@ def _namespace(one: NamespaceSummary, where: str, absent: dict[str, str]) -> dic
         "inode": one.inode,
         "initial": counts.initial,
         "names": list(one.names),
-        "processes": _plain(f"{where}.processes", one.processes, absent),
+        "processes": or_null(absent, f"{where}.processes", one.processes),
         **_load(one.load),
         "states": dict(one.states),
         "used": counts.used,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.json import SCHEMA
+from sockcrash.render.nulls import or_null
 from sockcrash.trace.call import Call, Held, Traced
 from sockcrash.trace.text import error_name
 
@@ -27,10 +28,7 @@ def call_object(call: Call) -> dict[str, Any]:
     absent: dict[str, str] = {}
 
     def plain(name: str, value: Any) -> Any:
-        if isinstance(value, Absent):
-            absent[f"trace.{name}"] = str(value)
-            return None
-        return value
+        return or_null(absent, f"trace.{name}", value)
 
     value = plain("value", call.value)
     found: dict[str, Any] = {
