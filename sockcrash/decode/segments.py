@@ -12,6 +12,7 @@ import drgn
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields_queue import TCP_CB, UNIX_CB
 from sockcrash.kernel.skbuff import cb_part, descriptors, error_of
+from sockcrash.kernel.units import signed32
 from sockcrash.model import Absent, Reason, Section
 from sockcrash.model.waiting import Segment
 
@@ -81,22 +82,17 @@ def _stream(kernel: Kernel, base: int | Absent, done: int | Absent) -> Describe:
 
     def describe(skb: Skb) -> Segment:
         cb = part(skb.cb)
-        gone = min(max(0, _difference(done, cb["seq"])), skb.len)
+        gone = min(max(0, signed32(done - cb["seq"])), skb.len)
         return Segment(
             skb.address,
             skb.len - gone,
             skb.truesize,
-            start=_difference(cb["seq"], base),
-            end=_difference(cb["end_seq"], base),
+            start=signed32(cb["seq"] - base),
+            end=signed32(cb["end_seq"] - base),
             flags=uapi.bits_of(uapi.TCP_FLAGS, cb["tcp_flags"]),
         )
 
     return describe
-
-
-def _difference(one: int, other: int) -> int:
-    """Of two sequence numbers, modulo 2**32, as a signed number (``before()``)."""
-    return (one - other + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 def _sent(kernel: Kernel, start: int | Absent) -> Describe:

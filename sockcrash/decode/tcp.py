@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sockcrash.decode.computed import Computed, extension
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields_tcp import TCP
+from sockcrash.kernel.units import signed32
 from sockcrash.model import Absent, Reason, Section
 
 if TYPE_CHECKING:
@@ -26,11 +27,6 @@ def tcp_section(kernel: Kernel, state: int, tcp: Section, computed: Computed) ->
     """The tcp section with those of COMPUTED behind its members that are wanted."""
     listening = _LISTENING if state == uapi.LISTEN else None
     return extension(kernel, tcp, TCP, computed).of(tcp, kernel.clock(), instead=listening)
-
-
-def _seq(difference: int) -> int:
-    """A difference of sequence numbers, modulo 2**32, as a signed number (``before()``)."""
-    return (difference + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 def _delivery_rate(_clock: Clock, rate: int, interval_us: int, mss: int) -> int | Absent:
@@ -84,13 +80,13 @@ COMPUTED: Computed = (
     ),
     ("send_queue_bytes", ("write_seq", "snd_una"), lambda _, end, start: end - start & 0xFFFFFFFF),
     ("unacked_bytes", ("snd_nxt", "snd_una"), lambda _, end, start: end - start & 0xFFFFFFFF),
-    ("notsent_bytes", ("write_seq", "snd_nxt"), lambda _, end, start: max(0, _seq(end - start))),
-    ("receive_queue_bytes", ("rcv_nxt", "copied_seq"), lambda _, end, start: max(0, _seq(end - start))),
+    ("notsent_bytes", ("write_seq", "snd_nxt"), lambda _, end, start: max(0, signed32(end - start))),
+    ("receive_queue_bytes", ("rcv_nxt", "copied_seq"), lambda _, end, start: max(0, signed32(end - start))),
     # tcp_receive_window(): what of the offered window is left
     (
         "receive_window_bytes",
         ("rcv_wup", "rcv_wnd", "rcv_nxt"),
-        lambda _, start, size, now: max(0, _seq(start + size - now)),
+        lambda _, start, size, now: max(0, signed32(start + size - now)),
     ),
     ("delivery_rate_bytes_per_s", ("rate_delivered", "rate_interval_us", "mss_cache"), _delivery_rate),
     # tcp_get_info_chrono_stats(): time limited by window or buffer is busy time too

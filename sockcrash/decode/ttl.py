@@ -20,6 +20,7 @@ from sockcrash.decode.ladder import (
     retransmitting,
 )
 from sockcrash.kernel.options import settings
+from sockcrash.kernel.units import signed32
 from sockcrash.model import Absent, Reason, Section
 from sockcrash.model.waiting import GivesUp, Step
 
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
     from sockcrash.model import Timer
 
-__all__ = ("Facts", "connection_gives_up")
+__all__ = ("NO_TIMER", "RTO_MAX", "TIMEWAIT", "Facts", "connection_gives_up")
 
 # include/net/tcp.h, in seconds: TCP_RTO_MAX, TCP_TIMEWAIT_LEN; TCP_RTO_MIN and TCP_TIMEOUT_INIT in ms
-_RTO_MAX, _TIMEWAIT, _RTO_MIN_MS, _TIMEOUT_INIT_MS = 120, 60, 200, 1000
+RTO_MAX, TIMEWAIT, _RTO_MIN_MS, _TIMEOUT_INIT_MS = 120, 60, 200, 1000
 _ORPHAN_RETRIES = 8  # where the sysctl is 0 and the peer was heard of (tcp_orphan_retries)
 _THIN = 4  # tcp_stream_is_thin
 _OPENING = ("SYN_SENT", "SYN_RECV")
-_NO_TIMER = Absent(Reason.NOT_APPLICABLE, "no timer runs that could end it")
+NO_TIMER = Absent(Reason.NOT_APPLICABLE, "no timer runs that could end it")
 _NEVER_IDLE = Absent(
     Reason.NOT_APPLICABLE, "idle without SO_KEEPALIVE: stays until a process or the peer ends it"
 )
@@ -97,7 +98,7 @@ class Facts:
     def rto_max(self) -> int:
         """The largest RTO in jiffies: a member since v6.15, a constant before."""
         own = self.tcp["icsk_rto_max"]
-        return _RTO_MAX * self.clock.hz if isinstance(own, Absent) else own
+        return RTO_MAX * self.clock.hz if isinstance(own, Absent) else own
 
 
 # What is needed of the tcp section: without it nothing can be said.
@@ -152,7 +153,7 @@ def connection_gives_up(facts: Facts) -> GivesUp | Absent:
     if facts.left("keepalive") is not None and facts.keepopen and facts.state != "SYN_SENT":
         if not facts.tcp["packets_out"] and not facts.tcp["notsent_bytes"]:
             return _keepalive(facts)
-        return _NO_TIMER
+        return NO_TIMER
     return _unwatched(facts)
 
 
@@ -162,7 +163,7 @@ def _unwatched(facts: Facts) -> Absent:
     unknown = next((why for why in lost if isinstance(why, Absent) and why.reason is Reason.UNREADABLE), None)
     if unknown is not None:
         return unknown
-    return _NEVER_IDLE if facts.state == "ESTABLISHED" and not facts.keepopen else _NO_TIMER
+    return _NEVER_IDLE if facts.state == "ESTABLISHED" and not facts.keepopen else NO_TIMER
 
 
 def _made(
@@ -222,7 +223,7 @@ def _since_first(facts: Facts) -> int | None:
         return None
     unit = 1000 if facts.tcp["tcp_usec_ts"] == 1 else 1_000_000
     now = facts.clock.mono_ns // unit
-    passed: int = (now - stamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+    passed = signed32(now - stamp)
     return passed // 1000 if unit == 1000 else passed
 
 
@@ -253,7 +254,7 @@ def _is_thin(facts: Facts) -> bool:
 
 def _age(facts: Facts, stamp: int) -> int:
     """Jiffies since a ``tcp_jiffies32`` stamp."""
-    return max(0, (facts.clock.jiffies - stamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000)
+    return max(0, signed32(facts.clock.jiffies - stamp))
 
 
 def _window(facts: Facts) -> GivesUp:
@@ -304,7 +305,7 @@ def _fin_wait2(facts: Facts) -> GivesUp:
     tcp, hz, wheel = facts.tcp, facts.clock.hz, facts.wheel
     limit = facts.option_or(tcp["linger2"], "TCP_LINGER2", settings.TCP_FIN_TIMEOUT)
     rto, left = tcp["icsk_rto"], facts.left("fin-wait2") or 0
-    more = max(limit.value, (rto << 2) - (rto >> 1)) - _TIMEWAIT * hz if tcp["linger2"] >= 0 else 0
+    more = max(limit.value, (rto << 2) - (rto >> 1)) - TIMEWAIT * hz if tcp["linger2"] >= 0 else 0
     at = wheel.fires(left, facts.grain("keepalive_flags", left))
     if more > 0:
         at = wheel.after(at, more)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.decode.ladder import Limit, Wheel, grain_of
+from sockcrash.decode.ttl import NO_TIMER, RTO_MAX, TIMEWAIT
 from sockcrash.kernel.fields_tcp import LISTENER
 from sockcrash.kernel.options import settings
 from sockcrash.model import Absent, Reason, Section
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ("mini_gives_up",)
 
-_NO_TIMER = Absent(Reason.NOT_APPLICABLE, "no timer runs that could end it")
 _NO_LISTENER = Absent(Reason.NOT_APPLICABLE, "its listener is not known")
-# include/net/tcp.h, in seconds: TCP_TIMEWAIT_LEN; TCP_RTO_MAX, where a listener has no member for it
-_TIMEWAIT, _RTO_MAX = 60, 120
 _MOST = 256  # num_timeout is a u8
 
 
@@ -30,7 +28,7 @@ def mini_gives_up(kernel: Kernel, mini: Section, state: str, net: int, timer: Ti
     """When a TIME_WAIT or NEW_SYN_RECV object in the namespace ``net`` goes."""
     left = timer.expires_in_ms
     if isinstance(left, Absent):
-        return _NO_TIMER if not timer.pending else left
+        return NO_TIMER if not timer.pending else left
     clock = kernel.clock()
     wheel = Wheel(clock.jiffies, clock.hz)
     due = -(-left * clock.hz // 1000)
@@ -44,8 +42,8 @@ def mini_gives_up(kernel: Kernel, mini: Section, state: str, net: int, timer: Ti
 
 def _timewait(kernel: Kernel, state: str, net: int, wheel: Wheel, due: int) -> GivesUp:
     """How long the timer was set for is TIME_WAIT's length, or what the namespace leaves a peer to send its FIN."""
-    length = _TIMEWAIT * wheel.hz
-    limit = Limit("TCP_TIMEWAIT_LEN", _TIMEWAIT)
+    length = TIMEWAIT * wheel.hz
+    limit = Limit("TCP_TIMEWAIT_LEN", TIMEWAIT)
     if state == "FIN_WAIT2":
         patience = settings.read_settings(kernel, net)[settings.TCP_FIN_TIMEOUT.name]
         length = length if isinstance(patience, Absent) else min(patience, length)
@@ -66,7 +64,7 @@ def _request(kernel: Kernel, mini: Section, net: int, wheel: Wheel, due: int) ->
     if isinstance(limit, Absent):
         return limit
     first = hz if isinstance(mini["timeout"], Absent) else mini["timeout"]
-    rto_max = _RTO_MAX * hz if isinstance(listener["icsk_rto_max"], Absent) else listener["icsk_rto_max"]
+    rto_max = RTO_MAX * hz if isinstance(listener["icsk_rto_max"], Absent) else listener["icsk_rto_max"]
     defer, acked, timeouts = listener["rskq_defer_accept"], mini["acked"], mini["num_timeout"]
     at = wheel.fires(due, grain_of(min(first << timeouts, rto_max)))
     steps: list[Step] = []

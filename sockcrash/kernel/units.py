@@ -10,7 +10,7 @@ from sockcrash.model import Absent, Reason
 if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
 
-__all__ = ("EXPRESSIONS", "NAMES", "SPELLED", "age32_ms")
+__all__ = ("EXPRESSIONS", "NAMES", "SPELLED", "age32_ms", "signed32")
 
 _NEVER = Absent(Reason.NOT_ASSIGNED, "never happened")
 _NO_SAMPLE = Absent(Reason.NOT_ASSIGNED, "no sample yet")
@@ -26,6 +26,11 @@ def age32_ms(stamp: int, clock: Clock) -> int | Absent:
         return clock.lost
     age = (clock.jiffies - stamp) & 0xFFFFFFFF
     return 0 if age >= 0x80000000 else age * 1000 // clock.hz
+
+
+def signed32(difference: int) -> int:
+    """A difference of sequence numbers or 32-bit stamps as a signed number (``before()``, ``time_before32()``)."""
+    return (difference + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
 def text(raw: bytes) -> str:

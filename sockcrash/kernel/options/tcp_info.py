@@ -13,6 +13,7 @@ from sockcrash.kernel.options.encode import encode, members_of
 from sockcrash.kernel.options.origins import kernel
 from sockcrash.kernel.options.routes import RTAX_LOCK, RTAX_RTO_MIN, metric
 from sockcrash.kernel.options.row import Option, absent, field
+from sockcrash.kernel.units import signed32
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _stream(context: Context, have: dict[str, Any]) -> dict[str, int]:
         have.get("tcp_usec_ts"), have.get("syn_fastopen_child"),
     )  # fmt: skip
     rate, interval = have["rate_delivered"], have["rate_interval_us"]
-    unsent = (have["write_seq"] - have["snd_nxt"] + 0x80000000 & _U32) - 0x80000000
+    unsent = signed32(have["write_seq"] - have["snd_nxt"])
     info.update(
         options=sum(1 << number for number, on in enumerate(options) if on),
         snd_wscale=have["rx_opt.snd_wscale"] if wscale else 0,
