@@ -11,6 +11,7 @@ import drgn
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
 from sockcrash.kernel.names import address_of
+from sockcrash.kernel.once import once
 from sockcrash.kernel.percpu import percpu_counter, sums
 from sockcrash.model.overview import Counts, ProtocolMemory
 
@@ -126,15 +127,13 @@ def namespace(kernel: Kernel, net: int) -> Counts:
     )
 
 
+@once
 def _indexes(kernel: Kernel) -> dict[str, int]:
     """Where the sockets of each protocol that this kernel has are counted."""
-    if "inuse_indexes" not in kernel.cache:
-        found: dict[str, int] = {}
-        for name, variable in _PROTOS.items():
-            address = address_of(kernel, variable)
-            if address is not None:
-                (section,) = kernel.reader(_PROTO).sections(address)
-                found[name] = section["inuse_idx"]
-        kernel.cache["inuse_indexes"] = found
-    indexes: dict[str, int] = kernel.cache["inuse_indexes"]
-    return indexes
+    found: dict[str, int] = {}
+    for name, variable in _PROTOS.items():
+        address = address_of(kernel, variable)
+        if address is not None:
+            (section,) = kernel.reader(_PROTO).sections(address)
+            found[name] = section["inuse_idx"]
+    return found

@@ -9,6 +9,7 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.names import address_of
 from sockcrash.kernel.namespaces import namespaces
+from sockcrash.kernel.once import once
 from sockcrash.kernel.percpu import pointers_of
 
 if TYPE_CHECKING:
@@ -39,15 +40,9 @@ _BY_CPU_OF_NET = Group(
 )
 
 
+@once
 def control_sockets(kernel: Kernel) -> dict[int, str]:
     """The sockets that the protocols keep for answers of their own, of all namespaces."""
-    if "control_sockets" not in kernel.cache:
-        kernel.cache["control_sockets"] = _find(kernel)
-    found: dict[int, str] = kernel.cache["control_sockets"]
-    return found
-
-
-def _find(kernel: Kernel) -> dict[int, str]:
     found: dict[int, str] = {}
     trouble: list[str] = []
     for net in namespaces(kernel, trouble.append):

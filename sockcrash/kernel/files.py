@@ -15,6 +15,7 @@ import drgn
 from sockcrash.kernel.bulk import read_many, read_pointers
 from sockcrash.kernel.fields import FILE, row
 from sockcrash.kernel.layout import Group
+from sockcrash.kernel.once import once
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -74,7 +75,8 @@ class Task:
     files: int
 
 
-def _namespace_level(kernel: Kernel) -> tuple[int, int]:
+@once
+def _pid_namespace(kernel: Kernel) -> tuple[int, int]:
     """Address and level of the PID namespace by whose numbers tasks are named: the reader's own, or the initial."""
     initial = kernel.prog["init_pid_ns"]
     if not kernel.live or not kernel.cache.get("reader_is_local", True):
@@ -90,13 +92,6 @@ def _namespace_level(kernel: Kernel) -> tuple[int, int]:
         if int(namespace.ns.inum) == mine:
             return int(namespace), level
     return int(initial.address_ or 0), 0
-
-
-def _pid_namespace(kernel: Kernel) -> tuple[int, int]:
-    if "pid_namespace" not in kernel.cache:
-        kernel.cache["pid_namespace"] = _namespace_level(kernel)
-    found: tuple[int, int] = kernel.cache["pid_namespace"]
-    return found
 
 
 def _number_in_namespace(kernel: Kernel, leader: int) -> int | None:

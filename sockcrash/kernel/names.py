@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.module_symbols import module_symbols
+from sockcrash.kernel.once import once
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -46,8 +47,6 @@ def module_at(kernel: Kernel, address: int) -> str | None:
         return None
 
 
+@once
 def _of_modules(kernel: Kernel) -> drgn.SymbolIndex:
-    if "module_symbols" not in kernel.cache:
-        kernel.cache["module_symbols"] = drgn.SymbolIndex(list(module_symbols(kernel.prog)))
-    index: drgn.SymbolIndex = kernel.cache["module_symbols"]
-    return index
+    return drgn.SymbolIndex(list(module_symbols(kernel.prog)))

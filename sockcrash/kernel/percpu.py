@@ -10,6 +10,7 @@ import drgn
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
+from sockcrash.kernel.once import once
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -22,15 +23,13 @@ _COUNTER = Group(
 )
 
 
+@once
 def _offsets(kernel: Kernel) -> list[int]:
     """What is added to a percpu pointer for each possible CPU."""
-    if "percpu_offsets" not in kernel.cache:
-        from drgn.helpers.linux.cpumask import for_each_possible_cpu
+    from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
-        table = kernel.prog["__per_cpu_offset"]
-        kernel.cache["percpu_offsets"] = [int(table[cpu]) for cpu in for_each_possible_cpu(kernel.prog)]
-    found: list[int] = kernel.cache["percpu_offsets"]
-    return found
+    table = kernel.prog["__per_cpu_offset"]
+    return [int(table[cpu]) for cpu in for_each_possible_cpu(kernel.prog)]
 
 
 def copies(kernel: Kernel, pointer: int) -> list[int]:

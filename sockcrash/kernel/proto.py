@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel.fields import PROTO
+from sockcrash.kernel.once import once
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -29,12 +30,10 @@ class Proto:
     rsk_slab: int
 
 
+@once
 def protocols(kernel: Kernel) -> dict[int, Proto]:
     """Every registered protocol by the address of its ``struct proto`` (net/core/sock.c, proto_register)."""
-    if "protocols" not in kernel.cache:
-        kernel.cache["protocols"] = dict(_walk(kernel))
-    found: dict[int, Proto] = kernel.cache["protocols"]
-    return found
+    return dict(_walk(kernel))
 
 
 def proto_at(kernel: Kernel, address: int) -> Proto | None:

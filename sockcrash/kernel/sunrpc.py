@@ -20,6 +20,7 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
 from sockcrash.kernel.names import address_of
 from sockcrash.kernel.namespaces import namespaces
+from sockcrash.kernel.once import once
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -88,12 +89,10 @@ def _name(kernel: Kernel, text: object) -> str | None:
     return str(kernel.prog.read_c_string(text, max_size=_MAX_NAME).decode("ascii", "backslashreplace"))
 
 
+@once
 def _programs(kernel: Kernel) -> dict[int, str]:
     """The program of each ``struct rpc_xprt *`` that a client uses, in all namespaces."""
-    if "rpc_programs" not in kernel.cache:
-        kernel.cache["rpc_programs"] = dict(_find_programs(kernel))
-    found: dict[int, str] = kernel.cache["rpc_programs"]
-    return found
+    return dict(_find_programs(kernel))
 
 
 def _find_programs(kernel: Kernel) -> Iterator[tuple[int, str]]:

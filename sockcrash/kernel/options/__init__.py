@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.layout import Bound, Field, Group, bind
+from sockcrash.kernel.once import once
 from sockcrash.kernel.options import (
     datagram,
     ip,
@@ -197,14 +198,11 @@ def bound_options(kernel: Kernel, kind: str) -> tuple[BoundOption, ...]:
     return memo[kind]
 
 
+@once
 def first_subflow_options(kernel: Kernel) -> frozenset[str]:
     """The names of TCP options that an MPTCP socket of this kernel answers for its first subflow."""
-    if "first_subflow_options" not in kernel.cache:
-        rows = mptcp.OF_FIRST_SUBFLOW.items()
-        there = {name for name, given in rows if all(bind(kernel.prog, one).spot for one in given)}
-        kernel.cache["first_subflow_options"] = frozenset(there)
-    found: frozenset[str] = kernel.cache["first_subflow_options"]
-    return found
+    rows = mptcp.OF_FIRST_SUBFLOW.items()
+    return frozenset(name for name, given in rows if all(bind(kernel.prog, one).spot for one in given))
 
 
 def _plain(name: str, bounds: dict[str, Bound]) -> str:
