@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
+from sockcrash.kernel import devices
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
@@ -46,19 +47,4 @@ def device_name(kernel: Kernel, net: int | Absent, ifindex: int | Absent) -> str
         return net
     if ifindex == 0:
         return _NO_DEVICE
-    memo: dict[tuple[int, int], str | Absent] = kernel.cache.setdefault("devices", {})
-    if (net, ifindex) not in memo:
-        memo[net, ifindex] = _device_name(kernel, net, ifindex)
-    return memo[net, ifindex]
-
-
-def _device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
-    from drgn.helpers.linux.net import netdev_get_by_index
-
-    try:
-        device = netdev_get_by_index(drgn.Object(kernel.prog, "struct net *", net), ifindex)
-        if not device:
-            return Absent(Reason.NOT_ASSIGNED, f"no device {ifindex} in its namespace")
-        return str(device.name.string_().decode("utf-8", "backslashreplace"))
-    except drgn.FaultError as error:
-        return kernel.unreadable(error)
+    return devices.device_name(kernel, net, ifindex)
