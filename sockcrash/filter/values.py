@@ -19,6 +19,7 @@ from sockcrash.decode.want import NOTHING, Want
 from sockcrash.errors import UsageError, nearest
 from sockcrash.kernel.options import ROWS
 from sockcrash.model import Absent, Endpoint, OtherEnd, Reason, Section, SocketRecord
+from sockcrash.model.netns import short_name
 
 __all__ = (
     "QUEUE_MEMBERS",
@@ -90,7 +91,7 @@ def _of_other_end(member: str) -> Get:
 
 
 def _netns_name(record: SocketRecord) -> Any:
-    return tuple(name.rpartition("/netns/")[2] for name in record.netns_names or ())
+    return tuple(map(short_name, record.netns_names or ()))
 
 
 # As ss names them: by kind, or kind and type.

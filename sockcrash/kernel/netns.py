@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import drgn
 
-from sockcrash.kernel.fields import row
+from sockcrash.kernel.fields import IDENTITY, row
 from sockcrash.kernel.files import task_addresses
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.namespaces import namespaces
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
 
     from sockcrash.kernel.chains import Complain
     from sockcrash.kernel.files import Task
+    from sockcrash.kernel.selection import Entry, Index
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("inode_of", "inodes", "is_called", "namespace_of_task", "paths", "processes", "short_name")
+__all__ = ("inode_of", "inodes", "namespace_of_task", "paths", "processes")
 
 _MAX_MOUNTS = 1 << 20
 _MAX_TASKS = 1 << 22
@@ -64,9 +64,13 @@ def inode_of(kernel: Kernel, net: int) -> int:
 
 
 def processes(kernel: Kernel, complain: Complain) -> dict[int, int]:
-    """How many processes have a thread in each network namespace, by inode; one that nobody is in is missing."""
+    """How many processes have a thread in each network namespace, by inode; one that nobody is in is missing.
+
+    Of a snapshot what it tells of the namespaces of its sockets.
+    """
     if kernel.index is not None:
-        return {}
+        told = ((inode, entry.netns_processes) for inode, entry in _of_snapshot(kernel, kernel.index))
+        return {inode: number for inode, number in told if number is not None}
     if "netns_processes" not in kernel.cache or kernel.live:
         inhabitants: dict[int, set[int]] = {}
         for address in islice(task_addresses(kernel, complain), _MAX_TASKS):
@@ -89,11 +93,26 @@ def namespace_of_task(kernel: Kernel, task: Task) -> int | None:
 
 
 def paths(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
-    """Where each namespace is mounted, by its inode, in the mount table of process 1."""
+    """Where each namespace is mounted, by its inode, in the mount table of process 1.
+
+    Of a snapshot the namespaces of its sockets, those without a name too.
+    """
+    if kernel.index is not None:
+        mounted: dict[int, tuple[str, ...]] = {}
+        for inode, entry in _of_snapshot(kernel, kernel.index):
+            mounted[inode] = mounted.get(inode) or entry.netns_paths
+        return mounted
     if "netns_paths" not in kernel.cache or kernel.live:
         kernel.cache["netns_paths"] = _paths(kernel, complain)
     found: dict[int, tuple[str, ...]] = kernel.cache["netns_paths"]
     return found
+
+
+def _of_snapshot(kernel: Kernel, index: Index) -> Iterator[tuple[int, Entry]]:
+    """The inode of the namespace of each socket."""
+    for entry in index.values():
+        (identity,) = kernel.reader(IDENTITY).sections(entry.address)
+        yield identity["netns"], entry
 
 
 def _paths(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
@@ -115,16 +134,3 @@ def _paths(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
     except drgn.FaultError as error:
         complain(f"the mount table can't be read any further: {error}")
     return {inode: tuple(dict.fromkeys(mounted)) for inode, mounted in found.items()}
-
-
-def short_name(paths_: tuple[str, ...]) -> str | None:
-    """What people call a namespace that is mounted there: what follows a netns/, else the path; None if nowhere."""
-    here = [PurePosixPath(path) for path in paths_]
-    named = [path.name for path in here if path.parent.name == "netns"]
-    return named[0] if named else str(here[0]) if here else None
-
-
-def is_called(name: str, path: str) -> bool:
-    """Whether a namespace that is mounted on ``path`` goes by ``name``: that path, or what follows a netns/ in it."""
-    here = PurePosixPath(path)
-    return name == path or (here.name == name and here.parent.name == "netns")

@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING
 
 from sockcrash.errors import NotASocketError, UsageError
-from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.files import find_task
-from sockcrash.kernel.netns import inodes, is_called, namespace_of_task, paths
+from sockcrash.kernel.netns import inodes, namespace_of_task, paths
+from sockcrash.model.netns import short_name
 
 if TYPE_CHECKING:
     from sockcrash.kernel.chains import Complain
@@ -36,8 +36,8 @@ def find_netns(kernel: Kernel, text: str, complain: Complain) -> int:
         return _by_inode(kernel, int(rest), text, complain)
     if colon and form == "pid":
         return _by_pid(kernel, int(rest), text)
-    known = _names(kernel, complain)
-    found = {inode for inode, mounted in known.items() if any(is_called(text, path) for path in mounted)}
+    known = paths(kernel, complain)
+    found = {inode for inode, mounted in known.items() if text in {*mounted, *map(short_name, mounted)}}
     if len(found) != 1:
         what = f"{len(found)} namespaces are" if found else "no namespace is"
         names = ", ".join(sorted(path for mounted in known.values() for path in mounted))
@@ -46,19 +46,8 @@ def find_netns(kernel: Kernel, text: str, complain: Complain) -> int:
     return found.pop()
 
 
-def _names(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
-    """Where namespaces are mounted; of a snapshot those of its sockets."""
-    if kernel.index is None:
-        return paths(kernel, complain)
-    found: dict[int, tuple[str, ...]] = {}
-    for entry in kernel.index.values():
-        (identity,) = kernel.reader(IDENTITY).sections(entry.address)
-        found.setdefault(identity["netns"], entry.netns_paths)
-    return found
-
-
 def _by_inode(kernel: Kernel, inode: int, text: str, complain: Complain) -> int:
-    known = inodes(kernel, complain) if kernel.index is None else _names(kernel, complain)
+    known = inodes(kernel, complain) if kernel.index is None else paths(kernel, complain)
     if inode not in known:
         what = (
             "no network namespace has that inode"

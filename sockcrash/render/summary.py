@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent
+from sockcrash.model.netns import short_name
 from sockcrash.render.escape import printable
 from sockcrash.render.holders import holder_word
 from sockcrash.render.units import count, end, show, size
@@ -127,7 +128,7 @@ def _namespaces(namespaces: Sequence[NamespaceSummary]) -> Iterator[str]:
 
 def _name(namespace: NamespaceSummary) -> str:
     if namespace.names:
-        return namespace.names[0].rpartition("/netns/")[2]
+        return short_name(namespace.names[0])
     return "(initial)" if namespace.counts.initial else "-"
 
 

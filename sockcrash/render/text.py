@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Reason, Section, SocketRecord
+from sockcrash.model.netns import short_name
 from sockcrash.render.families import family_lines
 from sockcrash.render.holders import holders_text, other_end_lines
 from sockcrash.render.options import options_sentences, options_text
@@ -107,7 +108,7 @@ def _identity(record: SocketRecord) -> str:
 def _netns(record: SocketRecord) -> Any:
     """The inode, the name if it has one, and whether it is deserted."""
     names = record.netns_names
-    name = f" ({names[0].rpartition('/netns/')[2]})" if names else ""
+    name = f" ({short_name(names[0])})" if names else ""
     deserted = ", which no process is in" if record.netns_processes == 0 else ""
     return f"{record.netns}{name}{deserted}" if name or deserted else record.netns
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import drgn
 
 from sockcrash.kernel import accounts, mibs
-from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.namespaces import namespaces
 from sockcrash.kernel.netns import inode_of, paths, processes
 from sockcrash.model import Absent, Reason
@@ -51,7 +50,7 @@ def summarize(kernel: Kernel, records: Iterable[SocketRecord], complain: Complai
 
 def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[NamespaceSummary]:
     """Every namespace, those with most sockets first."""
-    names, inhabitants = _known(kernel, complain)
+    names, inhabitants = paths(kernel, complain), processes(kernel, complain)
     found = []
     for net in namespaces(kernel, complain):
         try:
@@ -75,21 +74,6 @@ def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[Na
             )
         )
     yield from sorted(found, key=lambda one: -one.load.sockets)
-
-
-def _known(kernel: Kernel, complain: Complain) -> tuple[dict[int, tuple[str, ...]], dict[int, int]]:
-    """Where namespaces are mounted, and how many processes are in each; of a snapshot those of its sockets."""
-    if kernel.index is None:
-        return paths(kernel, complain), processes(kernel, complain)
-    names: dict[int, tuple[str, ...]] = {}
-    inhabitants: dict[int, int] = {}
-    for entry in kernel.index.values():
-        (identity,) = kernel.reader(IDENTITY).sections(entry.address)
-        if entry.selected:
-            names.setdefault(identity["netns"], entry.netns_paths)
-        if entry.netns_processes is not None:
-            inhabitants[identity["netns"]] = entry.netns_processes
-    return names, inhabitants
 
 
 def _memory(kernel: Kernel, complain: Complain) -> Iterator[ProtocolMemory]:
