@@ -11,11 +11,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 from sockcrash.decode.want import NOTHING, Want
+from sockcrash.errors import nearest
 from sockcrash.filter import grammar
 from sockcrash.filter.errors import FilterError
 from sockcrash.filter.grammar import Not, Term, Tree, Word
@@ -97,7 +97,7 @@ class Compiler:
     def _state(self, name: Word) -> frozenset[str]:
         wanted = name.text.lower().replace("_", "-")
         if wanted not in STATE_NAMES:
-            raise self._wrong(f"there is no state {name.text!r}.{_nearest(wanted, list(STATE_NAMES))}", name)
+            raise self._wrong(f"there is no state {name.text!r}.{nearest(wanted, list(STATE_NAMES))}", name)
         return STATE_NAMES[wanted]
 
     def _end(self, term: Term, value: Word) -> Test:
@@ -147,7 +147,7 @@ class Compiler:
         found = find_value(name)
         if found is None:
             raise self._wrong(
-                f"no field or option is called {name!r}.{_nearest(name, known_names())}", term.subject
+                f"no field or option is called {name!r}.{nearest(name.lower(), known_names())}", term.subject
             )
         self._needs(found)
         if found.name == "state" and term.op in ("=", "!="):
@@ -182,11 +182,6 @@ class Compiler:
 
 def _what(found: Value, value: Word) -> str:
     return f"{found.name} is text" if found.words else f"{value.text!r} is none"
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = get_close_matches(word.lower(), known, n=2)
-    return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def _in_states(record: SocketRecord, states: frozenset[str]) -> bool | None:
