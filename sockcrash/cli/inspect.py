@@ -86,7 +86,7 @@ def command(
     """
     from dataclasses import replace
 
-    from sockcrash.cli.session import Session, parse_specs
+    from sockcrash.cli.session import Session, parse_specs, several
     from sockcrash.decode.want import ALONE, EVERYTHING
 
     if payload and not segments:
@@ -97,11 +97,9 @@ def command(
         raise UsageError(
             "--explain goes with --format text", hint="sockcrash explain NAME --json has it as JSON"
         )
-    everything = everything or (selected is not None and not specs)
-    parsed = parse_specs(specs, everything=everything)
+    parsed = parse_specs(specs, everything=everything, selected=selected)
     session = Session(target)
-    handles = session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
-    many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
+    handles = session.handles(parsed, force=force, netns=netns, selected=selected)
     if by_hand:
         from sockcrash.byhand import inspect_code
         from sockcrash.decode.chosen import checked_fields
@@ -114,7 +112,7 @@ def command(
         reader = session.option_reader(every=every) if output_format in ("text", "json", "jsonl") else None
         whole = EVERYTHING if output_format in ("text", "json", "jsonl") else ALONE
         want = replace(whole, segments=segments, payload=payload or 0)
-        records = session.records(handles, many=many, options=reader, want=want)
+        records = session.records(handles, many=several(parsed), options=reader, want=want)
         _show(session, records, output_format, every=every, explain=explain)
     return session.status
 

@@ -63,19 +63,17 @@ def command(
       sockcrash options fd:1234/7                       what the application has changed on this socket
       sockcrash options -c vmcore --all --level IPPROTO_TCP
     """
-    from sockcrash.cli.session import Session, parse_specs
+    from sockcrash.cli.session import Session, parse_specs, several
     from sockcrash.decode.chosen import checked_level, checked_name
     from sockcrash.decode.want import ALONE
 
     wanted_names = frozenset(checked_name(name) for group in names for name in group.split(","))
     wanted_levels = frozenset(map(checked_level, levels))
-    everything = everything or (selected is not None and not specs)
-    parsed = parse_specs(specs, everything=everything)
+    parsed = parse_specs(specs, everything=everything, selected=selected)
     session = Session(target)
-    handles = session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
+    handles = session.handles(parsed, force=force, netns=netns, selected=selected)
     reader = session.option_reader(every=every, levels=wanted_levels, names=wanted_names)
-    many = everything or len(parsed) > 1 or any(spec.plural for spec in parsed)
-    records = session.records(handles, many=many, options=reader, want=ALONE)
+    records = session.records(handles, many=several(parsed), options=reader, want=ALONE)
     if by_hand:
         from sockcrash.byhand import options_code
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sockcrash.filter import Filter
     from sockcrash.locate.address import Handle
 
-__all__ = ("Session", "parse_specs")
+__all__ = ("Session", "parse_specs", "several")
 
 # Values that may be unreadable, or have something unreadable in them.
 _TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
@@ -73,16 +73,15 @@ class Session:
         self,
         specs: Sequence[Spec],
         *,
-        everything: bool,
-        force: bool,
+        force: bool = False,
         netns: str | None = None,
         selected: Filter | None = None,
     ) -> Iterator[Handle]:
-        """The sockets that were asked for; what matched nothing is said and remembered.
+        """The sockets that were asked for, all if none is named; what matched nothing is said and remembered.
 
         With ``selected`` those of them that it selects: no more is read of the others than it looks at.
         """
-        found = self._named(specs, everything=everything, force=force, netns=netns)
+        found = self._named(specs, force=force, netns=netns)
         if selected is None:
             return found
         self.resolve_filter(selected)
@@ -120,15 +119,13 @@ class Session:
             self._all_owners = Owners(self.kernel, self.complain, many=True)
         return self._all_owners
 
-    def _named(
-        self, specs: Sequence[Spec], *, everything: bool, force: bool, netns: str | None
-    ) -> Iterator[Handle]:
+    def _named(self, specs: Sequence[Spec], *, force: bool, netns: str | None) -> Iterator[Handle]:
         try:
             inode = None if netns is None else find_netns(self.kernel, netns, self.complain)
         except NotASocketError as error:
             self._say_missing(error)
             return
-        if everything:
+        if not specs:
             every = all_sockets(self.kernel, self.complain)
             yield from (
                 every if inode is None else filter(partial(in_namespace, self.kernel, netns=inode), every)
@@ -190,10 +187,10 @@ class Session:
         A dump's are decoded once for both, unless options are asked for, which cost more than a second time.
         """
         if selected is None or self.kernel.live or options is not None or selected.options:
-            found = self.handles((), everything=True, force=False, netns=netns, selected=selected)
+            found = self.handles((), netns=netns, selected=selected)
             return self.records(found, many=True, options=options, want=want)
         self.resolve_filter(selected)
-        every = self.handles((), everything=True, force=False, netns=netns)
+        every = self.handles((), netns=netns)
         return filter(selected.matches, self.records(every, many=True, want=want | selected.want))
 
     def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
@@ -226,9 +223,12 @@ def _unreadable(value: Any) -> bool:
     return False
 
 
-def parse_specs(words: tuple[str, ...], *, everything: bool) -> list[Spec]:
-    """The SPECs of a command line; a core dump among them gets its own advice."""
-    if everything == bool(words):
+def parse_specs(words: tuple[str, ...], *, everything: bool, selected: Filter | None = None) -> list[Spec]:
+    """The SPECs of a command line, none if everything is meant, as by a filter alone.
+
+    A core dump among them gets its own advice.
+    """
+    if everything == bool(words) and (words or selected is None):
         raise UsageError("name sockets, or say --all, but not both", hint=FORMS)
     specs = []
     for word in words:
@@ -239,3 +239,8 @@ def parse_specs(words: tuple[str, ...], *, everything: bool) -> list[Spec]:
                 raise UsageError(f"{word} is a core dump", hint=f"did you mean -c {word}?") from None
             raise
     return with_texts(specs)
+
+
+def several(specs: Sequence[Spec]) -> bool:
+    """Whether they may mean more than one socket: then all tasks are looked through once for all of these."""
+    return len(specs) != 1 or specs[0].plural

@@ -60,21 +60,18 @@ def command(
         check_writable(path, force=force)
     if types_in is not None and types_in.parent.resolve() != output.parent.resolve():
         raise click.UsageError("--types-in names a file beside the snapshot, in the same directory")
-    everything = everything or (selected is not None and not specs)
-    parsed = parse_specs(specs, everything=everything)
+    parsed = parse_specs(specs, everything=everything, selected=selected)
     session = Session(target)
-    handles = {
-        h.address: h
-        for h in session.handles(parsed, everything=everything, force=force, netns=netns, selected=selected)
-    }
+    found = session.handles(parsed, force=force, netns=netns, selected=selected)
+    handles = {handle.address: handle for handle in found}
     if not handles:
         raise NotASocketError(" ".join(specs), "nothing was selected, so nothing is written")
     pairs = [
         (handle, record)
         for handle in handles.values()
-        for record in session.records([handle], many=everything or len(handles) > 8)
+        for record in session.records([handle], many=not parsed or len(handles) > 8)
     ]
-    selection = [*(["--all"] if everything else specs), *(["--netns", netns] if netns else [])]
+    selection = [*(specs or ["--all"]), *(["--netns", netns] if netns else [])]
     selection += ["--filter", selected.text] if selected else []
     meta = taken_meta(session.target.describe(), selection)
     snapshot = take(session.kernel, pairs, meta, session.complain)

@@ -46,7 +46,7 @@ def command(target: TargetOptions, top: int, output_format: str) -> int:
     from sockcrash.summary.tally import WANT
 
     session = Session(target)
-    handles = session.handles((), everything=True, force=False)
+    handles = session.handles(())
     records = session.records(counted(handles, "sockets", quiet=False), many=True, want=WANT)
     found = summarize(session.kernel, records, session.complain)
     about = session.target.describe()

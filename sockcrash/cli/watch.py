@@ -85,7 +85,7 @@ def command(
     parsed = parse_specs(specs, everything=False)
     session = Session(target)
     watch = _Watch(session, _names(session, fields), until)
-    handles = session.handles(parsed, everything=False, force=False)
+    handles = session.handles(parsed)
     watched = [_Watched(handle) for handle in handles]
     met = _look_again_and_again(watch, watched, interval, count, output_format)
     return NOT_MET if until is not None and not met and not session.missing else session.status
