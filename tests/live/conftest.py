@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -29,9 +30,30 @@ WANTED = (os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 6.1 6.12 newest").spl
 LONG = bool(os.environ.get("SOCKCRASH_LONG_TESTS"))
 EVERY = ("5.10", "6.1", "6.12", "newest") if LONG else ("6.1", "newest")
 SERIES = tuple(series for series in EVERY if series in WANTED)
+OLD_AND_NEW = tuple(series for series in ("5.10", "newest") if series in WANTED)
 COMMAND = ("python3", "-m", "sockcrash")
 PATIENCE = 300.0
 Record = dict[str, Any]
+on_6_1 = pytest.mark.skipif("6.1" not in WANTED, reason="6.1: SOCKCRASH_TEST_SERIES leaves it out")
+
+
+@contextlib.contextmanager
+def booted(series: str, **machine: Any) -> Iterator[Guest]:
+    """A guest of that kernel with the project in it; skips where no suite carries the kernel any more."""
+    try:
+        guest = Guest.boot(series, **machine)
+    except NotCarried as error:
+        pytest.skip(f"{series}: {error}")
+    with guest:
+        guest.put_project()
+        yield guest
+
+
+def told_by(guest: Guest, script: str) -> Any:
+    """What a script of tests/live prints in a guest whose loopback is up."""
+    guest.run(["ip", "link", "set", "lo", "up"]).check()
+    done = guest.run(["python3", f"tests/live/{script}"], timeout=PATIENCE, cwd=PROJECT_IN_GUEST).check()
+    return json.loads(done.stdout)
 
 
 @dataclass
@@ -61,12 +83,7 @@ class Live:
 @pytest.fixture(scope="session", params=SERIES)
 def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     """Each kernel in turn."""
-    try:
-        guest = Guest.boot(request.param)
-    except NotCarried as error:
-        pytest.skip(f"{request.param}: {error}")
-    with guest:
-        guest.put_project()
+    with booted(request.param) as guest:
         with started(guest) as scenario:
             yield Live(request.param, guest, scenario)
         guest.check_console()

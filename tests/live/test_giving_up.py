@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vmlib.errors import NotCarried
-from vmlib.guest import PROJECT_IN_GUEST, Guest
+from conftest import OLD_AND_NEW, booted, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
-WANTED = (os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 newest").split()
-SERIES = [series for series in ("5.10", "newest") if series in WANTED]
 # What decides, by the label of the script.
 EXPECTED = {
     "retries2": ("retransmission", "net.ipv4.tcp_retries2"),
@@ -41,18 +36,11 @@ EARLY = 40  # ms: the clock of jiffies stands up to some ticks behind the one th
 LATE = 600
 
 
-@pytest.fixture(scope="module", params=SERIES)
+@pytest.fixture(scope="module", params=OLD_AND_NEW)
 def told(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     """What was foretold of each connection and when it ended."""
-    try:
-        guest = Guest.boot(request.param, mem=768)
-    except NotCarried as error:
-        pytest.skip(f"{request.param}: {error}")
-    with guest:
-        guest.put_project()
-        guest.run(["ip", "link", "set", "lo", "up"]).check()
-        done = guest.run(["python3", "tests/live/giving_up.py"], timeout=300, cwd=PROJECT_IN_GUEST).check()
-        found = json.loads(done.stdout)
+    with booted(request.param, mem=768) as guest:
+        found = told_by(guest, "giving_up.py")
     assert (found["never"], found["missed"]) == ([], [])
     return {label: one | {"series": guest.release} for label, one in found["told"].items()}
 

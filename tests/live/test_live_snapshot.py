@@ -4,25 +4,21 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import pytest
 
-from vmlib.guest import PROJECT_IN_GUEST, Guest
+from conftest import COMMAND, LONG, booted, on_6_1
+from vmlib.guest import PROJECT_IN_GUEST
 
-COMMAND = ("python3", "-m", "sockcrash")
-SERIES = (os.environ.get("SOCKCRASH_TEST_SERIES") or "6.1").split()
-LONG = bool(os.environ.get("SOCKCRASH_LONG_TESTS"))
 CONNECTIONS = 1000 if LONG else 60
 WAIT = 1200.0
 
 
 @pytest.mark.vm
-@pytest.mark.skipif("6.1" not in SERIES, reason="6.1: SOCKCRASH_TEST_SERIES leaves it out")
+@on_6_1
 def test_connections_that_change_meanwhile() -> None:
-    with Guest.boot("6.1", smp=2, mem=1024) as guest:
-        guest.put_project()
+    with booted("6.1", smp=2, mem=1024) as guest:
         churn = f"cd {PROJECT_IN_GUEST} && exec python3 tests/live/churn.py {CONNECTIONS} >/tmp/churn 2>&1"
         guest.run(["sh", "-c", f"({churn}) &"], timeout=60)
         for _ in range(120):

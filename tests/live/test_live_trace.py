@@ -12,14 +12,13 @@ import pytest
 
 import setsockopts
 import tiny_elf
-from conftest import COMMAND, LONG, SERIES
-from vmlib.errors import NotCarried
-from vmlib.guest import PROJECT_IN_GUEST, Guest
+from conftest import COMMAND, LONG, SERIES, booted
+from vmlib.guest import PROJECT_IN_GUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vmlib.guest import Spawned
+    from vmlib.guest import Guest, Spawned
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
@@ -75,21 +74,16 @@ Call = dict[str, Any]
 @pytest.fixture(scope="module", params=SERIES)
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """A guest of two CPUs, with a foreign kprobe in a foreign instance."""
-    try:
-        booted = Guest.boot(request.param, smp=2, mem=768)
-    except NotCarried as error:
-        pytest.skip(f"{request.param}: {error}")
-    with booted:
-        booted.put_project()
+    with booted(request.param, smp=2, mem=768) as guest:
         shell(
-            booted,
+            guest,
             f"cd {TRACEFS}; mkdir instances/foreign instances/sockcrash_like;"
             "echo 'p:foreign/probe __sys_setsockopt fd=$arg1:s32' >> kprobe_events;"
             "echo 'p:sockcrash_x/probe __sys_bind' >> kprobe_events;"
             "echo 1 > instances/foreign/events/foreign/probe/enable",
         )
-        yield booted
-        booted.check_console()
+        yield guest
+        guest.check_console()
 
 
 def shell(guest: Guest, text: str) -> str:

@@ -4,22 +4,21 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vmlib.guest import PROJECT_IN_GUEST, Guest
+from conftest import COMMAND, LONG, booted, on_6_1
+from vmlib.guest import PROJECT_IN_GUEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMAND = ("python3", "-m", "sockcrash", "list", "--format", "jsonl")
+    from vmlib.guest import Guest
+
 COLUMNS = "kind,state,local,peer,inode,cookie,torn,snd_nxt,rcv_nxt"
-SERIES = (os.environ.get("SOCKCRASH_TEST_SERIES") or "6.1").split()
-LONG = bool(os.environ.get("SOCKCRASH_LONG_TESTS"))
 LISTS = 12 if LONG else 3
 LEAST_RATE = 100  # connections a second; an emulated processor makes some hundreds
 WAIT = 300.0
@@ -29,10 +28,9 @@ LOG = "/tmp/turnover"
 
 @pytest.mark.vm
 @pytest.mark.timeout(1500)
-@pytest.mark.skipif("6.1" not in SERIES, reason="6.1: SOCKCRASH_TEST_SERIES leaves it out")
+@on_6_1
 def test_sockets_that_stay_among_those_that_go(figures: Callable[[str], None]) -> None:
-    with Guest.boot("6.1", smp=2, mem=768) as guest:
-        guest.put_project()
+    with booted("6.1", smp=2, mem=768) as guest:
         script = f"cd {PROJECT_IN_GUEST} && exec python3 tests/live/turnover.py >{LOG} 2>&1"
         guest.run(["sh", "-c", f"({script}) &"], timeout=60)
         staying, _ = watched(guest)
@@ -69,7 +67,9 @@ def watched(guest: Guest) -> tuple[set[int], int]:
 
 
 def one_list(guest: Guest) -> list[dict[str, Any]]:
-    done = guest.run([*COMMAND, "-o", COLUMNS], timeout=WAIT, cwd=PROJECT_IN_GUEST)
+    done = guest.run(
+        [*COMMAND, "list", "--format", "jsonl", "-o", COLUMNS], timeout=WAIT, cwd=PROJECT_IN_GUEST
+    )
     assert "Traceback" not in done.stderr
     assert done.rc in (0, 4), done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

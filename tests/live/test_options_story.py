@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import booted, on_6_1
 from vmlib.errors import GuestError
-from vmlib.guest import PROJECT_IN_GUEST, Guest
+from vmlib.guest import PROJECT_IN_GUEST
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SERIES = (os.environ.get("SOCKCRASH_TEST_SERIES") or "6.1").split()
 PORT = 6390
 SERVER = ("redis-server", "--port", str(PORT), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no")
 CLIENT = f"""
@@ -43,11 +42,10 @@ def rows(text: str) -> dict[str, list[str]]:
 
 @pytest.mark.vm
 @pytest.mark.timeout(900)
-@pytest.mark.skipif("6.1" not in SERIES, reason="6.1: SOCKCRASH_TEST_SERIES leaves it out")
+@on_6_1
 def test_nodelay_of_a_binary_that_runs_and_of_its_dead_machine(tmp_path: Path) -> None:
     core = tmp_path / "vmcore"
-    with Guest.boot("6.1", mem=768) as guest:
-        guest.put_project()
+    with booted("6.1", mem=768) as guest:
         guest.run(["ip", "link", "set", "lo", "up"]).check()
         server = guest.spawn(SERVER)
         guest.spawn(["python3", "-c", CLIENT])

@@ -5,39 +5,24 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from conftest import OLD_AND_NEW, booted, told_by
 from oracle.picture import spaces
 from oracle.ss import parse_line
-from vmlib.errors import NotCarried
-from vmlib.guest import PROJECT_IN_GUEST, Guest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
-WANTED = (os.environ.get("SOCKCRASH_TEST_SERIES") or "5.10 newest").split()
-SERIES = [series for series in ("5.10", "newest") if series in WANTED]
 Record = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=SERIES)
-def said(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+@pytest.fixture(scope="module", params=OLD_AND_NEW)
+def said(request: pytest.FixtureRequest) -> Any:
     """What the script in the guest printed."""
-    try:
-        guest = Guest.boot(request.param, mem=768)
-    except NotCarried as error:
-        pytest.skip(f"{request.param}: {error}")
-    with guest:
-        guest.put_project()
-        guest.run(["ip", "link", "set", "lo", "up"]).check()
-        done = guest.run(["python3", "tests/live/losing.py"], timeout=300, cwd=PROJECT_IN_GUEST).check()
-        yield json.loads(done.stdout)
+    with booted(request.param, mem=768) as guest:
+        return told_by(guest, "losing.py")
 
 
 @pytest.fixture
