@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from oracle.ours import STATES
+from oracle.ours import STATES, endpoint
 
 __all__ = ("as_listed", "netlink_tuple", "parse", "raw_name", "vsock_tuple")
 
@@ -112,17 +112,6 @@ def _identity(record: Record) -> Keys:
     return keys
 
 
-def _inet_end(record: Record, which: str) -> str:
-    end = record[which]
-    address = end["address"]
-    if address == "::" and not record["v6only"]:
-        address = "*"
-    elif ":" in address:
-        address = f"[{address}]"
-    device = f"%{record['device']}" if which == "local" and record["device"] else ""
-    return f"{address}{device}:{end['port'] or '*'}"
-
-
 def _shutdown(record: Record) -> str:
     shut = record["sock"]["sk_shutdown"]
     return f"{'-' if shut & 1 else '<'}-{'-' if shut & 2 else '>'}"
@@ -130,8 +119,8 @@ def _shutdown(record: Record) -> str:
 
 def _inet(record: Record, _section: Record) -> Keys:
     keys = {
-        "local": _inet_end(record, "local"),
-        "peer": _inet_end(record, "peer"),
+        "local": endpoint(record, "local"),
+        "peer": endpoint(record, "peer"),
         "cgroup": record["cgroup"],
     }
     if record["mark"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ("as_ss", "left_as_ss", "not_compared")
+__all__ = ("as_ss", "endpoint", "left_as_ss", "not_compared")
 
 Record = dict[str, Any]
 
@@ -123,12 +123,13 @@ def _columns(record: Record) -> dict[str, str]:
         "state": STATES[record["state"]],
         "Recv-Q": str(received),
         "Send-Q": str(queued),
-        "local": _endpoint(record, "local"),
-        "peer": _endpoint(record, "peer"),
+        "local": endpoint(record, "local"),
+        "peer": endpoint(record, "peer"),
     }
 
 
-def _endpoint(record: Record, which: str) -> str:
+def endpoint(record: Record, which: str) -> str:
+    """One end of an inet socket as ss prints it."""
     end = record[which]
     address = end["address"]
     if address == "::" and not record["v6only"]:

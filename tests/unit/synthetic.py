@@ -12,6 +12,13 @@ LITTLE = PlatformFlags.IS_64_BIT | PlatformFlags.IS_LITTLE_ENDIAN
 BIG = PlatformFlags.IS_64_BIT
 
 
+class Said(list[str]):
+    """What a walk complained of."""
+
+    def __call__(self, message: str) -> None:
+        self.append(message)
+
+
 class Synthetic:
     """A kernel with HZ, ``jiffies`` and a monotonic clock, and whatever a test adds to it."""
 

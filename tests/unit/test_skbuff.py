@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockcrash.kernel.skbuff import listed, tree
-from synthetic import Synthetic
+from synthetic import Said, Synthetic
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 BASE = 0xFFFF888000010000
 SIZE = 128
 HEAD = BASE + 0x10000
-
-
-class Said(list[str]):
-    """What a walk complained of."""
-
-    def __call__(self, message: str) -> None:
-        self.append(message)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from sockcrash.cli.list import command
 from sockcrash.errors import TargetError
-from sockcrash.locate.sock_diag import DiagError, Query, ask
+from this_kernel import needs_sock_diag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +26,7 @@ SCHEMA = json.loads((importlib.resources.files("sockcrash") / "schema.json").rea
 REFUSAL = TargetError("only root may read the running kernel's memory", hint="run it with sudo")
 
 
-def works() -> bool:
-    try:
-        ask(Query(kinds=("tcp", "unix")))
-    except DiagError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not works(), reason="this kernel doesn't answer sock_diag")
+pytestmark = needs_sock_diag
 
 
 @pytest.fixture

@@ -28,24 +28,13 @@ from sockcrash.locate.netlink import DiagError, attributes, collect, dump
 from sockcrash.locate.sock_diag import KINDS, Answer, Query, ask
 from sockcrash.locate.sock_diag_inet import bytecode
 from sockcrash.model import Absent
+from this_kernel import needs_sock_diag
 
 SO_COOKIE = 57
 FIN_WAIT2 = 5
 CLONE_NEWNET = 0x40000000
 LOOPBACK = "127.0.0.1"
 needs_ss = pytest.mark.skipif(shutil.which("ss") is None, reason="needs ss (iproute2)")
-
-
-def works() -> bool:
-    """Whether this machine's kernel answers sock_diag at all (some sandboxes don't)."""
-    try:
-        ask(Query(kinds=("tcp", "unix")))
-    except DiagError:
-        return False
-    return True
-
-
-live = pytest.mark.skipif(not works(), reason="this kernel doesn't answer sock_diag")
 
 
 def cookie(sock: socket.socket) -> int:
@@ -111,7 +100,7 @@ def told(query: Query) -> dict[int, Answer]:
     return {one.cookie: one for one in answers.found}
 
 
-@live
+@needs_sock_diag
 def test_own_sockets(opened: Opened) -> None:
     """Cookie, inode, ends and type of every socket that the test holds, by getsockopt and fstat."""
     answers = told(Query(kinds=("tcp", "udp", "unix")))
@@ -143,7 +132,7 @@ def test_own_sockets(opened: Opened) -> None:
     assert by_name["abstract"].local.path == f"@sockcrash-test-{os.getpid()}"
 
 
-@live
+@needs_sock_diag
 def test_filters_of_the_kernel(opened: Opened) -> None:
     """What comes back with a filter is what of the whole answer fits it: no more, no less."""
     port = opened.sockets["listen4"].getsockname()[1]
@@ -193,7 +182,7 @@ def ss(*words: str) -> set[tuple[int, int]]:
     }
 
 
-@live
+@needs_sock_diag
 @needs_ss
 @pytest.mark.parametrize(
     ("kind", "word"), [("tcp", "-t"), ("udp", "-u"), ("raw", "-w"), ("packet", "-0"), ("mptcp", "-M")]
@@ -217,7 +206,7 @@ def test_the_same_as_ss(opened: Opened, kind: str, word: str) -> None:
     assert found - closed <= before | after
 
 
-@live
+@needs_sock_diag
 @needs_ss
 def test_unix_sockets_of_ss(opened: Opened) -> None:
     text = subprocess.run(["ss", "-Hnxa"], capture_output=True, text=True, check=True).stdout
@@ -228,7 +217,7 @@ def test_unix_sockets_of_ss(opened: Opened) -> None:
     assert ours <= found
 
 
-@live
+@needs_sock_diag
 def test_netlink_sockets() -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
         sock.bind((0, 0))
@@ -236,7 +225,7 @@ def test_netlink_sockets() -> None:
         assert (answer.inode, answer.local.portid) == (inode(sock), sock.getsockname()[0])
 
 
-@live
+@needs_sock_diag
 def test_vsock_sockets() -> None:
     try:
         sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
@@ -251,7 +240,7 @@ def test_vsock_sockets() -> None:
             assert (found.local.port, found.cookie) == (sock.getsockname()[1], cookie(sock))
 
 
-@live
+@needs_sock_diag
 def test_every_kind_is_answered_or_refused_with_a_reason() -> None:
     answers = ask(Query())
     assert {one.kind for one in answers.found} <= {*KINDS, "tcp-timewait", "tcp-request"}
@@ -259,7 +248,7 @@ def test_every_kind_is_answered_or_refused_with_a_reason() -> None:
     assert all(answers.refused.values())
 
 
-@live
+@needs_sock_diag
 def test_time_wait_has_a_kind_of_its_own() -> None:
     with socket.create_server((LOOPBACK, 0)) as listener:
         port = listener.getsockname()[1]
@@ -311,7 +300,7 @@ def other_namespace() -> Iterator[tuple[str, socket.socket]]:
         thread.join()
 
 
-@live
+@needs_sock_diag
 def test_another_namespace(other_namespace: tuple[str, socket.socket]) -> None:
     path, sock = other_namespace
     found = told(Query(kinds=("tcp",), netns=path))
@@ -319,7 +308,7 @@ def test_another_namespace(other_namespace: tuple[str, socket.socket]) -> None:
     assert cookie(sock) not in told(Query(kinds=("tcp",)))
 
 
-@live
+@needs_sock_diag
 @pytest.mark.parametrize("path", ["/nowhere", "/etc/passwd", str(Path(__file__).parent)])
 def test_what_is_no_namespace(path: str) -> None:
     with pytest.raises(DiagError) as caught:

@@ -10,20 +10,13 @@ import pytest
 
 from sockcrash.kernel import chains
 from sockcrash.kernel.chains import chain, follow, heads, ring
-from synthetic import Synthetic
+from synthetic import Said, Synthetic
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
 
 BASE = 0xFFFF888000010000
 NODE = 16  # the link's offset in the objects
-
-
-class Said(list[str]):
-    """What a walk complained of."""
-
-    def __call__(self, message: str) -> None:
-        self.append(message)
 
 
 @pytest.fixture
