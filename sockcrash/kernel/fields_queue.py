@@ -37,15 +37,14 @@ QUEUES = Group(
     ),
 )
 
-_I = "struct inet_connection_sock"
-_ACCEPT = row("accept", _I, "icsk_accept_queue.rskq_accept_head")
-ACCEPT_QUEUE = Group("tcp_accept_queue", (_ACCEPT,))
+ACCEPT_QUEUE = Group(
+    "tcp_accept_queue", (row("accept", "struct inet_connection_sock", "icsk_accept_queue.rskq_accept_head"),)
+)
 TCP_QUEUES = Group(
     "tcp_queues",
     (
         row("retransmit", _S, "tcp_rtx_queue.rb_node"),
         row("out-of-order", "struct tcp_sock", "out_of_order_queue.rb_node"),
-        _ACCEPT,
     ),
 )
 UDP_QUEUES = Group("udp_queues", (row("reader", "struct udp_sock", "reader_queue.next"),))
@@ -103,10 +102,7 @@ DATA = Group(
         row("end", _B),
     ),
 )
-SHARED = Group(
-    "skb_shared",
-    (row("nr_frags", "struct skb_shared_info"), row("frags", "struct skb_shared_info", "frags[0]")),
-)
+SHARED = Group("skb_shared", (row("nr_frags", "struct skb_shared_info"),))
 
 
 def _of_fragment(name: str, new: str, old: str) -> Field:

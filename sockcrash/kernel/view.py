@@ -124,7 +124,7 @@ class Reader:
 
     def sections(self, address: int, buffer: bytes | None = None) -> tuple[Section, ...]:
         """Decode the object at ``address``, from ``buffer`` if its bytes are there already."""
-        values = self.values(address, self.fetch(address) if buffer is None else buffer, self.kernel.clock())
+        values = self.decode(self.fetch(address) if buffer is None else buffer, self.kernel.clock(), address)
         return tuple(map(Section, self.indexes, values))
 
     def salvaged(self, address: int) -> tuple[Section, ...]:
@@ -174,10 +174,6 @@ class Reader:
                 lost.update(convert.name for convert in bound.field.converts)
         return frozenset(lost)
 
-    def values(self, address: int, buffer: bytes, clock: _clock.Clock) -> tuple[tuple[Any, ...], ...]:
-        """The values of each group, in the order of ``indexes``."""
-        return self.decode(buffer, clock, address)
-
 
 class _Child:
     """What lies behind one pointer of a Reader: values for the groups that ``feeds`` counts.
@@ -211,7 +207,7 @@ class _Child:
         try:
             inside = 0 <= pointer - base <= len(buffer) - reader.size
             content = buffer[pointer - base :] if inside else reader.fetch(pointer)
-            values = reader.values(pointer, content, clock)
+            values = reader.decode(content, clock, pointer)
         except drgn.FaultError as error:
             return self._absent(reader.kernel.unreadable(error))
         if self._shared:

@@ -137,10 +137,6 @@ class Tally:
             for name, heap in self._top.items()
         }
 
-    def namespaces(self) -> tuple[int, ...]:
-        """The inodes of the namespaces that sockets were found in."""
-        return tuple(self._namespaces)
-
     def of_namespace(
         self, inode: int, first_port: int, last_port: int
     ) -> tuple[Load, dict[str, int], dict[str, int]]:
