@@ -33,14 +33,9 @@ def _without(*names: str) -> frozenset[str]:
 
 _BUCKET = frozenset((*_NAMES["syn-recv"], *_NAMES["time-wait"]))
 STATE_NAMES: dict[str, frozenset[str]] = {
+    **{state.lower().replace("_", "-"): frozenset((state,)) for state in EVERY_STATE},
     **{name: frozenset(states) for name, states in _NAMES.items()},
     **{name: frozenset(_NAMES[same]) for name, same in _ALSO.items()},
-    **{
-        state.lower().replace("_", "-"): frozenset((state,))
-        for state in EVERY_STATE - set(_NAMES["unconnected"])
-    },
-    "syn-recv": frozenset(_NAMES["syn-recv"]),
-    "established": frozenset(_NAMES["established"]),
     "all": EVERY_STATE,
     "connected": _without("unconnected", "listening"),
     "synchronized": _without("unconnected", "listening", "syn-sent"),

@@ -242,9 +242,7 @@ def member_names() -> list[str]:
 
 def known_names() -> list[str]:
     """Every name but the qualified ones."""
-    members = {name for section in _members().values() for name in section}
-    options = {name.lower() for name in _option_names()}
-    return sorted({*_PLAIN, *_ALIASES, *members, *options})
+    return sorted({*_PLAIN, *_ALIASES, *member_names(), *map(str.lower, _option_names())})
 
 
 def _aliased(name: str, real: str, scale: int) -> Value:
