@@ -196,24 +196,19 @@ def lists(
     yield from chains(kernel, firsts, node, complain, known)
 
 
-def chain(kernel: Kernel, head: int, node: int, complain: Complain) -> Iterator[int]:
-    """Objects on one ``hlist_head`` or ``hlist_nulls_head`` at ``head``."""
+def chain(kernel: Kernel, head: int, node: int, complain: Complain, *, end: int = 0) -> Iterator[int]:
+    """Objects on one ``hlist_head`` or ``hlist_nulls_head`` at ``head``; on another list up to the link ``end``."""
     try:
         first = pointer(kernel, head)
     except drgn.FaultError as error:
         complain(f"list head {head:#x} is unreadable: {error}")
         return
-    yield from follow(kernel, first, node, complain)
+    yield from follow(kernel, first, node, complain, end=end)
 
 
 def ring(kernel: Kernel, head: int, node: int, complain: Complain) -> Iterator[int]:
     """Objects on one ``list_head`` at ``head``, whose last link leads back to it."""
-    try:
-        first = pointer(kernel, head)
-    except drgn.FaultError as error:
-        complain(f"list head {head:#x} is unreadable: {error}")
-        return
-    yield from follow(kernel, first, node, complain, end=head)
+    return chain(kernel, head, node, complain, end=head)
 
 
 def follow(kernel: Kernel, first: int, node: int, complain: Complain, *, end: int = 0) -> Iterator[int]:
