@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ("queues_line", "queues_table")
 
 _SOCKETS = {"accept": "socket", "syn": "request"}
+_NUMBERS = ("from", "to", "bytes", "memory", "packets", "age", "fds")  # to the right
 _ORIGINS = {0: "none", 1: "local", 2: "ICMP", 3: "ICMPv6", 4: "timestamp", 5: "zero copy", 6: "launch time"}
 
 
@@ -67,23 +68,15 @@ def _segments(queue: Queue) -> Iterator[str]:
     rows = [_cells(queue, segment) for segment in segments]
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
-    yield "  ".join(
-        name.rjust(widths[name]) if _right(name) else name.ljust(widths[name]) for name in names
-    ).rstrip()
+    layout = "  ".join(f"{{{name}:{'>' if name in _NUMBERS else '<'}{widths[name]}}}" for name in names)
+    yield layout.format_map({name: name for name in names}).rstrip()
     for row, segment in zip(rows, segments, strict=True):
-        cells = (
-            row[name].rjust(widths[name]) if _right(name) else row[name].ljust(widths[name]) for name in names
-        )
-        yield "  ".join(cells).rstrip()
+        yield layout.format_map(row).rstrip()
         if segment.payload is not None:
             yield f"    {_payload(segment.payload)}"
     more = queue.skbs - len(segments) if isinstance(queue.skbs, int) else 0
     if more > 0:
         yield f"and {more} more, which are counted above"
-
-
-def _right(name: str) -> bool:
-    return name in ("from", "to", "bytes", "memory", "packets", "age", "fds")
 
 
 def _cells(queue: Queue, segment: Segment) -> dict[str, str]:
