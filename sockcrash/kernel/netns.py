@@ -27,14 +27,15 @@ _MAX_MOUNTS = 1 << 20
 _MAX_TASKS = 1 << 22
 _NSFS_MAGIC = 0x6E736673  # include/uapi/linux/magic.h
 _NET = Group("net_inode", (row("inode", "struct net", "ns.inum"),))
-_OF_TASK = Group("task_net", (row("inode", "struct task_struct", "nsproxy->net_ns->ns.inum"),))
+_ITS_NET = row("inode", "struct task_struct", "nsproxy->net_ns->ns.inum")
+_OF_TASK = Group("task_net", (_ITS_NET,))
 # A kernel thread has no memory of its own: it inhabits nothing.
 _INHABITANT = Group(
     "inhabitant",
     (
         row("tgid", "struct task_struct"),
         row("mm", "struct task_struct"),
-        row("inode", "struct task_struct", "nsproxy->net_ns->ns.inum"),
+        _ITS_NET,
     ),
 )
 _MOUNT = Group(
