@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sockcrash.decode.common import NO_INODE
 from sockcrash.model import Absent, Owner, Reason, SocketRecord, quick
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ __all__ = ("NOT_TOLD", "held_by_processes", "record_of_answer")
 
 NOT_TOLD = Absent(Reason.UNREADABLE, "only the kernel's memory tells")
 _NOBODY_SEEN = Absent(Reason.UNREADABLE, "no descriptor in /proc that may be read here leads to it")
-_NO_INODE = Absent(Reason.NOT_APPLICABLE, "no struct socket: orphaned, or not accepted yet")
 _MINI = {"tcp-timewait": (Owner("timewait"),), "tcp-request": (Owner("request"),)}
 _LINK = re.compile(r"socket:\[(\d+)\]")
 
@@ -40,7 +40,7 @@ def record_of_answer(answer: Answer, owners: dict[int, list[Owner]], netns: int)
         "state": answer.state,
         "local": answer.local,
         "peer": answer.peer,
-        "inode": answer.inode or _NO_INODE,
+        "inode": answer.inode or NO_INODE,
         "cookie": answer.cookie,
         "netns": netns,
         "uid": NOT_TOLD if answer.uid is None else answer.uid,
