@@ -18,7 +18,7 @@ from sockcrash.model import Absent, Reason
 from sockcrash.model.waiting import Queue, Run, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from sockcrash.decode.parts import Parts
     from sockcrash.decode.want import Want
@@ -126,8 +126,7 @@ def _buffers(
     return list(tree(kernel, first, complain) if name in _TREES else listed(kernel, first, head, complain))
 
 
-def _counted(kernel: Kernel, lane: Lane, found: Iterable[Skb], want: Want) -> Queue:
-    skbs = list(found)
+def _counted(kernel: Kernel, lane: Lane, skbs: list[Skb], want: Want) -> Queue:
     segments = [lane.describe(skb) for skb in skbs]
     shown: tuple[Segment, ...] | None = None
     if want.segments:

@@ -103,26 +103,11 @@ class Facts:
 
 # What is needed of the tcp section: without it nothing can be said.
 _NEEDED = (
-    *(
-        "icsk_rto",
-        "icsk_retransmits",
-        "icsk_probes_out",
-        "icsk_backoff",
-        "icsk_user_timeout",
-        "icsk_syn_retries",
-    ),
-    *(
-        "retrans_stamp",
-        "packets_out",
-        "snd_wnd",
-        "notsent_bytes",
-        "linger2",
-        "keepalive_time",
-        "keepalive_intvl",
-    ),
-    *("keepalive_probes", "rcv_tstamp", "icsk_ack.lrcvtime"),
-)
-NEEDED_SETTINGS = (
+    "icsk_rto", "icsk_retransmits", "icsk_probes_out", "icsk_backoff", "icsk_user_timeout", "icsk_syn_retries",
+    "retrans_stamp", "packets_out", "snd_wnd", "notsent_bytes", "linger2", "keepalive_time", "keepalive_intvl",
+    "keepalive_probes", "rcv_tstamp", "icsk_ack.lrcvtime",
+)  # fmt: skip
+_NEEDED_SETTINGS = (
     settings.TCP_RETRIES2,
     settings.TCP_ORPHAN_RETRIES,
     settings.TCP_SYN_RETRIES,
@@ -139,7 +124,7 @@ def connection_gives_up(facts: Facts) -> GivesUp | Absent:
         return _LISTENER
     if not any(timer.pending for timer in facts.timers.values()):
         return _unwatched(facts)
-    missing = [facts.tcp[name] for name in _NEEDED] + [facts.sysctl[one.name] for one in NEEDED_SETTINGS]
+    missing = [facts.tcp[name] for name in _NEEDED] + [facts.sysctl[one.name] for one in _NEEDED_SETTINGS]
     lost = next((value for value in missing if isinstance(value, Absent)), facts.clock.lost)
     if lost is not None:
         return lost

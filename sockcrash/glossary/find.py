@@ -47,7 +47,7 @@ def _qualified(wanted: str) -> tuple[Entry, ...]:
 def near(name: str, count: int = 6) -> list[str]:
     """Names like one that nobody knows: misspelt, or a part of them."""
     wanted = plain(name)
-    known = {**{plain(one): one for entry in entries() for one in entry.names}}
+    known = {plain(one): one for entry in entries() for one in entry.names}
     close = get_close_matches(wanted, known, n=count, cutoff=0.7)
     parts = (one for one in sorted(known, key=len) if len(wanted) > 2 and wanted in one)
     return [known[one] for one in list(dict.fromkeys((*close, *parts)))[:count]]
