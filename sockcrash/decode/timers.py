@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from sockcrash.model import Absent, Reason, Section, Timer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockcrash.kernel.clock import Clock
 
 __all__ = ("INPUTS", "minisock_timers", "tcp_timers")
@@ -42,8 +44,14 @@ def tcp_timers(clock: Clock, tcp: Section, timers: Section, *, closed: bool) -> 
         _timer(clock, "delayed-ack", delack, timers["delack_expires"]),
         _timer(clock, "keepalive", 0 if closed else armed, expires),
         _timer(clock, "fin-wait2", armed if closed else 0, expires),
-        _timer_ns(clock, "pacing", timers["pacing_state"], timers["pacing_expires"]),
-        _timer_ns(clock, "compressed-ack", timers["compressed_ack_state"], timers["compressed_ack_expires"]),
+        _timer(clock, "pacing", timers["pacing_state"], timers["pacing_expires"], _of_ns),
+        _timer(
+            clock,
+            "compressed-ack",
+            timers["compressed_ack_state"],
+            timers["compressed_ack_expires"],
+            _of_ns,
+        ),
     )
 
 
@@ -55,27 +63,31 @@ def _bit(value: int | Absent, mask: int) -> int | Absent:
     return value if isinstance(value, Absent) else value & mask
 
 
-def _timer(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
-    """A timer of which the expiry is in jiffies."""
-    if not armed:
-        return _idle(name, armed)
-    if isinstance(expires, Absent):
-        return Timer(name, True, expires)
-    if clock.lost is not None:
-        return Timer(name, True, clock.lost)
+def _of_jiffies(clock: Clock, expires: int) -> int:
     left = (expires - clock.jiffies + (1 << 63) & (1 << 64) - 1) - (1 << 63)
-    return Timer(name, True, left * 1000 // clock.hz)
+    return left * 1000 // clock.hz
 
 
-def _timer_ns(clock: Clock, name: str, armed: int | Absent, expires: int | Absent) -> Timer:
-    """A timer of which the expiry is in nanoseconds of CLOCK_MONOTONIC."""
+def _of_ns(clock: Clock, expires: int) -> int:
+    """Of nanoseconds of CLOCK_MONOTONIC."""
+    return (expires - clock.mono_ns) // 1_000_000
+
+
+def _timer(
+    clock: Clock,
+    name: str,
+    armed: int | Absent,
+    expires: int | Absent,
+    ms_left: Callable[[Clock, int], int] = _of_jiffies,
+) -> Timer:
+    """A timer of which the expiry is in a unit that ``ms_left`` knows."""
     if not armed:
         return _idle(name, armed)
     if isinstance(expires, Absent):
         return Timer(name, True, expires)
     if clock.lost is not None:
         return Timer(name, True, clock.lost)
-    return Timer(name, True, (expires - clock.mono_ns) // 1_000_000)
+    return Timer(name, True, ms_left(clock, expires))
 
 
 def _idle(name: str, armed: int | Absent) -> Timer:
