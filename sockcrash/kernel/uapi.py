@@ -59,6 +59,9 @@ FIN_WAIT2, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 5, 6, 7, 10, 12
 # net/netlink/af_netlink.c: sk_state of a connected socket; others have 0, or the CLOSE that they were born with.
 NETLINK_CONNECTED = 1
 
+# include/linux/proc_ns.h: the inode of the initial PID namespace
+PROC_PID_INIT_INO = 0xEFFFFFFC
+
 # include/uapi/linux/tcp.h, enum tcp_ca_state
 CA_STATES = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sockcrash.errors import NotASocketError, TargetError
 from sockcrash.kernel.probes import places
+from sockcrash.kernel.uapi import PROC_PID_INIT_INO
 from sockcrash.model import Endpoint
 from sockcrash.trace.arguments import Arguments
 from sockcrash.trace.call import Call, Traced
@@ -38,7 +39,6 @@ __all__ = ("Ending", "How", "Trace", "ending_signals")
 _PERIOD = 0.1
 _SOON = 0.02  # what is read back is still there then, mostly
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: events have the PIDs of the initial namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Trace:
         reader.define(events(found, self._how.wanted))
         pids = self._how.wanted.pids
         if pids or self._command:
-            if Path("/proc/self/ns/pid").stat().st_ino != _NAMESPACE:
+            if Path("/proc/self/ns/pid").stat().st_ino != PROC_PID_INIT_INO:
                 raise TargetError(
                     "events have the PIDs of the initial PID namespace, and this is another one",
                     hint="run sockcrash on the host, or leave --pid and COMMAND out",

@@ -13,6 +13,7 @@ import drgn
 from sockcrash.decode import decode
 from sockcrash.decode.inheritance import OptionReader
 from sockcrash.errors import NotASocketError, TargetError
+from sockcrash.kernel import uapi
 from sockcrash.kernel.files import descriptors, find_task, socket_of_file
 from sockcrash.kernel.options import LEVELS, ROWS
 from sockcrash.locate.address import Handle, by_socket
@@ -32,7 +33,6 @@ _EVERY_NUMBER = tuple(
     (level, number) for level in LEVELS.values() for number in range(256) if (level, number) not in UNSAFE
 )
 _SECONDS, _SECONDS_EACH = 5.0, 0.5
-_INITIAL_PID_NS = 0xEFFFFFFC
 _PEERCRED: Key = (LEVELS["SOL_SOCKET"], 17)
 
 
@@ -123,6 +123,6 @@ def _read(
 
 def _seen_from_here(before: Answers) -> Answers:
     """Answers without those that depend on who asks: process numbers of another PID namespace."""
-    if Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NS:
+    if Path("/proc/self/ns/pid").stat().st_ino == uapi.PROC_PID_INIT_INO:
         return before
     return {key: answer for key, answer in before.items() if key != _PEERCRED}
