@@ -54,7 +54,7 @@ class Session:
 
     @property
     def status(self) -> int:
-        """The exit status: the first that applies of design's list."""
+        """The exit status: what is missing goes before what is unreadable."""
         return NOT_FOUND if self.missing else UNREADABLE if self.unreadable else 0
 
     def tells(self, want: Want) -> bool:

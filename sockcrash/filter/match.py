@@ -38,7 +38,7 @@ _BINDPORT_LOCK = 8  # SOCK_BINDPORT_LOCK, include/net/sock.h
 
 @dataclass(slots=True)
 class Compiler:
-    """Compiles the terms of one filter, and gathers what they want: ``netns`` are words that name namespaces."""
+    """Compiles the terms of one filter, and gathers what they want: ``namespaces`` are words that name some."""
 
     text: str
     want: Want = NOTHING

@@ -31,7 +31,7 @@ _VSOCK_QUEUES = Group(
 
 
 def waiting(kernel: Kernel, complain: Complain) -> dict[int, int]:
-    """The listener of each TCP, MPTCP and VSOCK socket that was not accepted yet; of UNIX see ``unix_queue``."""
+    """The listener of each TCP, MPTCP and VSOCK socket that was not accepted yet; of UNIX see ``in_flight``."""
     found: dict[int, int] = {}
     for children in (_of_tcp, _of_vsock):
         try:

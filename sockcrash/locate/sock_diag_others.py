@@ -105,7 +105,7 @@ _ALL_PROTOCOLS = 0xFF
 
 
 def netlink_requests(query: Query) -> Iterator[bytes]:
-    """A struct netlink_diag_req; nor do NETLINK sockets."""
+    """A struct netlink_diag_req; NETLINK sockets have no state to choose by either."""
     if not query.of_inet and not query.states:
         yield _NETLINK_REQUEST.pack(uapi.AF_NETLINK, _ALL_PROTOCOLS, 0, 0, _ANY, _ANY)
 

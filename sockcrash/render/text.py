@@ -50,6 +50,7 @@ def fields_text(record: SocketRecord, fields: Mapping[str, Any]) -> str:
 
 
 def head(record: SocketRecord) -> str:
+    """What a socket is, in a line: kind, ends, state, address."""
     ends = f"{end(record.local)}  "
     if isinstance(record.local, Absent):
         ends = ""

@@ -29,7 +29,7 @@ class Traced:
 @dataclass(frozen=True, slots=True)
 class Held:
     """What the socket's memory held after a call, and how that compares: ``same``, ``lowered``, ``raised``,
-    ``ignored``, ``other`` or None where it can't be compared."""
+    ``rounded``, ``ignored``, or None where it can't be compared."""
 
     value: Any
     text: str
