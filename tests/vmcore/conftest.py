@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Dumps of real kernels, made by scripts/vm; SOCKCRASH_TEST_SERIES narrows which (for instance "6.1 newest")."""
+"""Dumps of real kernels: those made by scripts/vm (SOCKCRASH_TEST_SERIES narrows which), and the bundled ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bundles import BUNDLED, SHELF, Bundle
 from harness import SERIES, Dump, dump_directory
 
 if TYPE_CHECKING:
@@ -33,3 +34,11 @@ def _one(series: str) -> Iterator[Dump]:
 def dump_6_1() -> Iterator[Dump]:
     """The dump of 6.1, for what need not be tried on all of them."""
     yield from _one("6.1")
+
+
+@pytest.fixture(scope="module", params=BUNDLED)
+def bundle(request: pytest.FixtureRequest) -> Iterator[Bundle]:
+    """Each bundled vmcore in turn."""
+    opened = Bundle(SHELF / request.param)
+    yield opened
+    opened.close()

@@ -4,63 +4,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import lzma
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import test_inspect_ss
-from harness import PROJECT, Dump, Ended, sockcrash_here
-from oracle.truth import of_raw
-from sockcrash.target import TargetOptions, open_target
+from bundles import BUNDLED, SHELF, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from drgn import Program
+    from bundles import Bundle
 
 try:
     import tomllib
 except ImportError:  # Python 3.10
     tomllib = None  # type: ignore[assignment]
 
-SHELF = PROJECT / "vmcores"
-SERIES = sorted(path.parent.name for path in SHELF.glob("*/meta.toml"))
-
-
-class Bundle(Dump):
-    """A snapshot with the truth beside it, as a dump."""
-
-    def __init__(self, directory: Path) -> None:
-        self.series = directory.name
-        self.directory = directory
-        self.core = directory / "vmcore.xz"
-        self.target_options = ("-c", str(self.core))
-        self.truth = of_raw(json.loads(lzma.decompress((directory / "truth.json.xz").read_bytes())))
-        self._prog: Program = open_target(TargetOptions(core=str(self.core))).prog
-
-    @property
-    def prog(self) -> Program:
-        return self._prog
-
-
-@pytest.fixture(scope="module", params=SERIES)
-def bundle(request: pytest.FixtureRequest) -> Iterator[Bundle]:
-    """Each bundled vmcore in turn."""
-    opened = Bundle(SHELF / request.param)
-    yield opened
-    opened.close()
-
-
-def run(bundle: Bundle, command: str, *args: str) -> Ended:
-    return sockcrash_here(command, "-c", str(bundle.core), *args)
-
 
 def test_there_is_one_of_each_kernel() -> None:
-    assert [series for series in ("5.10", "6.1", "6.12") if series not in SERIES] == []
-    assert len(SERIES) >= 4
+    assert [series for series in ("5.10", "6.1", "6.12") if series not in BUNDLED] == []
+    assert len(BUNDLED) >= 4
 
 
 def test_the_account_fits_the_files(bundle: Bundle) -> None:

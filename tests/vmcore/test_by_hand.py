@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bundles import BUNDLED, SHELF, Bundle, run
 from sockcrash.filter.values import find_value
 from sockcrash.model import Absent
-from test_bundled import SERIES, SHELF, Bundle, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="module", params=[SERIES[0], SERIES[-1]])
+@pytest.fixture(scope="module", params=[BUNDLED[0], BUNDLED[-1]])
 def bundle(request: pytest.FixtureRequest) -> Iterator[Bundle]:
     opened = Bundle(SHELF / request.param)
     yield opened

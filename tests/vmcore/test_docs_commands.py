@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import blocks
+from bundles import SHELF
 from harness import sockcrash_here
 from repl import Session
-from test_bundled import SHELF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bundles import SHELF, Bundle
 from harness import sockcrash_process
 from repl import Session
 from sockcrash import helpers
 from sockcrash.plugin.commands import COMMANDS
-from test_bundled import SHELF, Bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,13 +18,13 @@ import pytest
 from drgn import Object
 from drgn.helpers.linux.net import SOCK_INODE
 
+from bundles import run
 from sockcrash.errors import NotASocketError
 from sockcrash.kernel.view import kernel_of
 from sockcrash.locate import all_sockets, locate
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import Spec, parse_spec
 from sockcrash.locate.walk import in_tables
-from test_bundled import SERIES, SHELF, Bundle, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from drgn import Program
 
+    from bundles import Bundle
     from harness import Dump
     from sockcrash.locate import Handle, Located
 
@@ -52,14 +53,6 @@ PROC_INODE = {
     "packet": -1,
     "netlink": -1,
 }
-
-
-@pytest.fixture(scope="module", params=SERIES)
-def bundle(request: pytest.FixtureRequest) -> Iterator[Bundle]:
-    """Each bundled vmcore."""
-    opened = Bundle(SHELF / request.param)
-    yield opened
-    opened.close()
 
 
 @dataclass(frozen=True)
