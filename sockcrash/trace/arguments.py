@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.decode.endpoint import end, host_order
 from sockcrash.kernel import uapi
-from sockcrash.kernel.options.given import given, level_name
+from sockcrash.kernel.options.given import STORAGE, given, level_name
 from sockcrash.kernel.probes import HEAD, runs
 from sockcrash.model import Absent, Reason
 from sockcrash.trace.call import Call, Traced
@@ -29,7 +29,6 @@ _NO_SOCKET = Absent(Reason.NOT_APPLICABLE, "the descriptor is no socket")
 _NULL = Absent(Reason.NOT_APPLICABLE, "a NULL pointer")
 _LOST = Absent(Reason.UNREADABLE, "its page was not in memory when the call began")
 _MOST_LATE = 512
-_STORAGE = 128  # sizeof(struct sockaddr_storage)
 _SHORT_REQUEST = 136  # struct group_req, which has no source
 _MOST_SOCKETS = 4096
 
@@ -48,7 +47,7 @@ def put_together(value: bytes, source: bytes, length: int) -> bytes:
     """A multicast request of ``length`` bytes: its begin, and the source in the struct sockaddr_storage at its end."""
     if not source:
         return value[:length].ljust(length, b"\0")
-    return value.ljust(length - _STORAGE, b"\0") + source.ljust(_STORAGE, b"\0")
+    return value.ljust(length - STORAGE, b"\0") + source.ljust(STORAGE, b"\0")
 
 
 class Arguments:

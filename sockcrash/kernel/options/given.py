@@ -30,7 +30,17 @@ from sockcrash.kernel.options.codecs import (
 from sockcrash.kernel.options.row import LEVELS
 from sockcrash.kernel.options.timeouts import TIMEVAL
 
-__all__ = ("FETCHED", "HELD_AS", "Given", "given", "level_name", "level_number", "names", "options_called")
+__all__ = (
+    "FETCHED",
+    "HELD_AS",
+    "STORAGE",
+    "Given",
+    "given",
+    "level_name",
+    "level_number",
+    "names",
+    "options_called",
+)
 
 # Levels of include/linux/socket.h whose options have no rows.
 _OTHER_LEVELS = {
@@ -113,20 +123,20 @@ def _address_in(content: bytes, order: str, family: int | None = None) -> str:
     return _v4(unpacked("4s", content[4:], order)[0])
 
 
-_STORAGE = 128  # sizeof(struct sockaddr_storage)
+STORAGE = 128  # sizeof(struct sockaddr_storage)
 
 
 def _group(content: bytes, order: str) -> dict[str, Any]:
     """struct group_req and group_source_req (include/uapi/linux/in.h), and compat_group_req."""
-    narrow = len(content) % (_STORAGE * 2) in (4, _STORAGE + 4)
+    narrow = len(content) % (STORAGE * 2) in (4, STORAGE + 4)
     first = 4 if narrow else 8
     family = int(unpacked("H", content[first:], order)[0])
     found: dict[str, Any] = {
         "group": _address_in(content[first:], order),
         "ifindex": whole_number(content, order),
     }
-    if len(content) > first + _STORAGE:
-        found["source"] = _address_in(content[first + _STORAGE :], order, family)
+    if len(content) > first + STORAGE:
+        found["source"] = _address_in(content[first + STORAGE :], order, family)
     return found
 
 
