@@ -25,7 +25,21 @@ if TYPE_CHECKING:
 __all__ = ("Kernel", "Reader", "kernel_of")
 
 _PIECE = 64
+_HIGHEST = (1 << 64) - 1
 _POINTER = Field("pointer", "", ())
+
+
+def _door(prog: Program) -> Callable[[int, int], bytes]:
+    """``Program.read``, for which addresses that no pointer can hold (a link of garbage, less an offset) fault."""
+    read: Callable[[int, int], bytes] = prog.read
+
+    def guarded(address: int, size: int) -> bytes:
+        try:
+            return read(address, size)
+        except OverflowError:
+            raise drgn.FaultError("there is no such address", address & _HIGHEST) from None
+
+    return guarded
 
 
 class Kernel:
@@ -37,7 +51,7 @@ class Kernel:
 
     def __init__(self, prog: Program) -> None:
         self.prog = prog
-        self.read: Callable[[int, int], bytes] = prog.read
+        self.read: Callable[[int, int], bytes] = _door(prog)
         self.live = bool(prog.flags & drgn.ProgramFlags.IS_LIVE)
         platform = prog.platform
         little = platform is None or bool(platform.flags & drgn.PlatformFlags.IS_LITTLE_ENDIAN)

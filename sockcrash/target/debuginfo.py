@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,7 +115,7 @@ def _attach_dwarf(
     prog: drgn.Program, options: TargetOptions, release: str, without_btf: TargetError | None
 ) -> Attached:
     """Load what -s names and the kernel's own DWARF; BTF serves the modules, where it may and can."""
-    _load(prog, options.symbols, main=not options.no_default_symbols)
+    whole = _load(prog, options.symbols, main=not options.no_default_symbols)
     _load_extra(prog, options.extra_symbols)
     kernel_id = build_id(prog)
     unused = _unused(prog, options.symbols)
@@ -123,7 +123,8 @@ def _attach_dwarf(
         if unused:
             raise explain_unused(unused[0], kernel_id, release)
         raise _no_debug_info(kernel_id, release, without_btf)
-    if not (options.main_symbols or options.no_default_symbols or _btf_serves_modules(prog, options)):
+    only_main = options.main_symbols or options.no_default_symbols
+    if not (only_main or _btf_serves_modules(prog, options)) and whole:
         _load(prog, default=True)
     notes = tuple(f"ignored: {explain_unused(path, kernel_id, release)}" for path in unused)
     for note in notes:
@@ -131,14 +132,28 @@ def _attach_dwarf(
     return Attached("dwarf", "elf", notes)
 
 
-def _load(prog: drgn.Program, paths: tuple[str, ...] = (), **which: bool) -> None:
-    """``Program.load_debug_info``; what it misses is looked at afterwards."""
+def _load(prog: drgn.Program, paths: tuple[str, ...] = (), **which: bool) -> bool:
+    """``Program.load_debug_info``; what it misses is looked at afterwards. False: it can't find the modules."""
     with _quiet_about_missing_files():
         try:
             prog.load_debug_info(paths, **which)
         except drgn.MissingDebugInfoError:
             missing = [module.name for module in prog.modules() if module.wants_debug_file()]
             logger.info("no debug information found for %s", ", ".join(missing))
+        except MemoryError:  # what a damaged list of modules makes drgn ask for
+            logger.warning("the list of modules is damaged: only the kernel's own debug information is used")
+            _load_main(prog, paths)
+            return False
+    return True
+
+
+def _load_main(prog: drgn.Program, paths: tuple[str, ...]) -> None:
+    """Debug information of vmlinux alone, without a look at the list of modules."""
+    main = prog.main_module()
+    for path in paths:
+        main.try_file(path)
+    with suppress(drgn.MissingDebugInfoError):
+        prog.load_module_debug_info(main)
 
 
 def _btf_serves_modules(prog: drgn.Program, options: TargetOptions) -> bool:

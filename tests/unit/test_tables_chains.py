@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+import drgn
 import pytest
 
 from sockcrash.kernel import chains
@@ -147,3 +148,14 @@ def test_buckets_larger_than_a_page(said: Said) -> None:
 
     assert heads(made.kernel(), BASE, 2, 5000, 0, said) == [BASE]
     assert len(said) == 1
+
+
+def test_a_link_too_low_for_its_object_is_a_fault(said: Said) -> None:
+    """What surrounds it would lie below 0; that costs this object, also where low memory is mapped, as QEMU does."""
+    made = Synthetic()
+    made.memory(0, made.pack(0) * 8)
+    kernel = made.kernel()
+
+    assert list(chains.objects(kernel, [8], NODE, 8, said)) == [(8 - NODE, None)]
+    with pytest.raises(drgn.FaultError):
+        kernel.read(8 - NODE, 8)

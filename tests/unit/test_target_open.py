@@ -12,7 +12,7 @@ import pytest
 import coremaker
 from coremaker import core, note, vmlinux
 from sockcrash.errors import SockcrashError, TargetError, UsageError
-from sockcrash.target import TargetOptions, open_target
+from sockcrash.target import TargetOptions, debuginfo, open_target
 
 
 @pytest.fixture
@@ -124,3 +124,26 @@ def test_pipes_are_refused_at_once(dump: str, tmp_path: Path, option: str) -> No
     assert "is a pipe" in refusal(**options)
     options = {"core": dump, option: str(tmp_path / "nothing")}
     assert "nothing: no such file" in refusal(**options)
+
+
+def test_damaged_list_of_modules_costs_the_modules(caplog: pytest.LogCaptureFixture) -> None:
+    """Of garbage for a module's size drgn makes a MemoryError; vmlinux serves all the same."""
+    asked: list[object] = []
+
+    class Damaged:
+        def load_debug_info(self, *_: object, **__: object) -> None:
+            raise MemoryError
+
+        def main_module(self) -> Damaged:
+            return self
+
+        def try_file(self, path: str) -> None:
+            asked.append(path)
+
+        def load_module_debug_info(self, module: Damaged) -> None:
+            asked.append(module)
+
+    prog = Damaged()
+    assert not debuginfo._load(prog, ("vmlinux",), main=True)  # type: ignore[arg-type]
+    assert asked == ["vmlinux", prog]
+    assert "list of modules is damaged" in caplog.text
