@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("command",)
 
 NOT_MET = 5
+_PARTS = frozenset({"cc", "inode"})  # sections that -f may name, and what tells one socket from the next
 _HOME, _CLEAR_REST, _CLEAR_LINE = "\x1b[H", "\x1b[J", "\x1b[K"
 
 
@@ -104,12 +105,12 @@ class _Watch:
     """How a socket is looked at."""
 
     def __init__(self, session: Session, names: tuple[str, ...] | None, until: Filter | None) -> None:
-        from sockcrash.decode.want import PARTS, Want
+        from sockcrash.decode.want import Want
 
         self._session = session
         self._names = names
         self._until = until
-        self._want = Want(None, PARTS if until and "owners" in until.want.parts else PARTS - {"owners"})
+        self._want = Want(None, _PARTS | until.want.parts if until else _PARTS)
         self._options = (
             session.option_reader(every=False, names=until.options) if until and until.options else None
         )
@@ -132,13 +133,12 @@ class _Watch:
 
         handle = watched.handle
         try:
-            if watched.last is not None:
-                again = prove(self._session.kernel, handle.address, handle.how)
-                if again.address != handle.address or again.kind != handle.kind:
-                    watched.gone = "its memory is used for something else now"
-                    return None
+            again = prove(self._session.kernel, handle.address, handle.how)
         except NotASocketError:
             watched.gone = "its memory was freed"
+            return None
+        if again.address != handle.address or again.kind != handle.kind:
+            watched.gone = "its memory is used for something else now"
             return None
         record = next(
             iter(self._session.records([handle], many=False, options=self._options, want=self._want)), None
