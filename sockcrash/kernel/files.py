@@ -110,7 +110,7 @@ def tasks(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[Task]:
     If the table of PIDs has a hole, the list of processes is followed too, from both ends.
     """
     seen: set[tuple[int, int]] = set()
-    for address in islice(task_addresses(kernel, complain), MAX_TASKS):
+    for address in task_addresses(kernel, complain):
         task = _task(kernel, address)
         if task is not None and (task.files, task.pid) not in seen:
             seen.add((task.files, task.pid))
@@ -122,7 +122,7 @@ def task_addresses(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[
     from drgn.helpers.linux.pid import for_each_task
 
     try:
-        for task in for_each_task(kernel.prog):
+        for task in islice(for_each_task(kernel.prog), MAX_TASKS):
             yield task.value_()
     except drgn.FaultError as error:
         complain(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ("inode_of", "inodes", "namespace_of_task", "paths", "processes")
 
 _MAX_MOUNTS = 1 << 20
-_MAX_TASKS = 1 << 22
 _NSFS_MAGIC = 0x6E736673  # include/uapi/linux/magic.h
 _NET = Group("net_inode", (row("inode", "struct net", "ns.inum"),))
 _ITS_NET = row("inode", "struct task_struct", "nsproxy->net_ns->ns.inum")
@@ -74,7 +73,7 @@ def processes(kernel: Kernel, complain: Complain) -> dict[int, int]:
         return {inode: number for inode, number in told if number is not None}
     if "netns_processes" not in kernel.cache or kernel.live:
         inhabitants: dict[int, set[int]] = {}
-        for address in islice(task_addresses(kernel, complain), _MAX_TASKS):
+        for address in task_addresses(kernel, complain):
             try:
                 (task,) = kernel.reader(_INHABITANT).sections(address)
             except drgn.FaultError as error:
