@@ -15,8 +15,14 @@ from sockcrash.model import Endpoint
 
 __all__ = ("PROTOCOLS", "answer", "bytecode", "requests")
 
-PROTOCOLS = {"tcp": 6, "udp": 17, "udplite": 136, "raw": 255, "mptcp": 262}
-_TYPES = {"tcp": 1, "mptcp": 1, "udp": 2, "udplite": 2, "raw": 3}
+PROTOCOLS = {
+    "tcp": uapi.IPPROTO_TCP, "udp": uapi.IPPROTO_UDP, "udplite": uapi.IPPROTO_UDPLITE, "raw": 255,
+    "mptcp": uapi.IPPROTO_MPTCP,
+}  # fmt: skip
+_TYPES = {
+    "tcp": uapi.SOCK_STREAM, "mptcp": uapi.SOCK_STREAM, "udp": uapi.SOCK_DGRAM, "udplite": uapi.SOCK_DGRAM,
+    "raw": uapi.SOCK_RAW,
+}  # fmt: skip
 _REQUEST = struct.Struct("=BBBxI")
 _SOCKID = struct.Struct("!HH16s16s")
 _INTERFACE_COOKIE = struct.Struct("=III")

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sockcrash.kernel.options import LEVELS, ROWS
-from sockcrash.verify.compare import SO_GET_FILTER, Answers, Key
+from sockcrash.verify.compare import SO_GET_FILTER, Answers, Key, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,26 +26,23 @@ _SYS_PIDFD_GETFD = 438  # x86_64 and the architectures that use asm-generic/unis
 _INSTRUCTION = 8
 
 
-def _key(name: str) -> Key:
-    return next((LEVELS[row.level], row.number) for row in ROWS if row.name == name)
-
-
 # Reading these changes the socket, opens a descriptor, or hands out keys.
-UNSAFE: frozenset[Key] = frozenset(
-    map(_key, ("SO_ERROR", "SO_PEERPIDFD", "TCP_SAVED_SYN", "TCP_ZEROCOPY_RECEIVE", "PACKET_STATISTICS"))
-) | {_key(name) for name in ("TCP_FASTOPEN_KEY", "TCP_AO_GET_KEYS", "TLS_TX", "TLS_RX")}
+UNSAFE: frozenset[Key] = frozenset(map(key_of, (
+    "SO_ERROR", "SO_PEERPIDFD", "TCP_SAVED_SYN", "TCP_ZEROCOPY_RECEIVE", "PACKET_STATISTICS", "TCP_FASTOPEN_KEY",
+    "TCP_AO_GET_KEYS", "TLS_TX", "TLS_RX",
+)))  # fmt: skip
 KNOWN: tuple[Key, ...] = tuple(
     sorted({(LEVELS[level], row.number) for row in ROWS for level in (row.level, *row.also)} - UNSAFE)
 )
-_PEERNAME = _key("SO_PEERNAME")
+_PEERNAME = key_of("SO_PEERNAME")
 # Reading it makes one where there is none yet.
-COOKIE = _key("SO_COOKIE")
+COOKIE = key_of("SO_COOKIE")
 # The kernel refuses any other length.
 _LENGTHS = {
-    _key("SO_NETNS_COOKIE"): (8,),
-    _key("TCP_REPAIR_WINDOW"): (20,),
-    _key("TLS_TX_ZEROCOPY_RO"): (4,),
-    _key("TCP_AO_INFO"): (48,),
+    key_of("SO_NETNS_COOKIE"): (8,),
+    key_of("TCP_REPAIR_WINDOW"): (20,),
+    key_of("TLS_TX_ZEROCOPY_RO"): (4,),
+    key_of("TCP_AO_INFO"): (48,),
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)

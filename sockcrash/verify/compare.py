@@ -10,14 +10,20 @@ from collections.abc import Iterable, Mapping
 from sockcrash.kernel.options import LEVELS, ROWS
 from sockcrash.model import Absent, Account, Disagreement, OptionValue, Tally
 
-__all__ = ("SO_GET_FILTER", "Answers", "Key", "Ledger")
+__all__ = ("SO_GET_FILTER", "Answers", "Key", "Ledger", "key_of")
 
 Key = tuple[int, int]
 """Number of a level, number of an option."""
 Answers = Mapping[Key, bytes | int]
 """What getsockopt copied out, or the errno."""
 
-SO_GET_FILTER = (LEVELS["SOL_SOCKET"], 26)
+
+def key_of(name: str) -> Key:
+    """The numbers of an option."""
+    return next((LEVELS[row.level], row.number) for row in ROWS if row.name == name)
+
+
+SO_GET_FILTER = key_of("SO_GET_FILTER")
 # The kernel drops a cached route when time-outs pile up, and looks it up again at the next packet.
 _OF_ROUTES = {"IP_MTU", "IPV6_MTU", "IPV6_PATHMTU"}
 _NAMES = {number: level for level, number in LEVELS.items()}

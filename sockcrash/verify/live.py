@@ -18,7 +18,7 @@ from sockcrash.kernel.files import descriptors, find_task, socket_of_file
 from sockcrash.kernel.options import LEVELS, ROWS
 from sockcrash.locate.address import Handle, by_socket
 from sockcrash.verify.ask import COOKIE, KNOWN, UNSAFE, answers, foreign_answers
-from sockcrash.verify.compare import Answers, Key, Ledger
+from sockcrash.verify.compare import Answers, Key, Ledger, key_of
 from sockcrash.verify.spread import spread
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _EVERY_NUMBER = tuple(
     (level, number) for level in LEVELS.values() for number in range(256) if (level, number) not in UNSAFE
 )
 _SECONDS, _SECONDS_EACH = 5.0, 0.5
-_PEERCRED: Key = (LEVELS["SOL_SOCKET"], 17)
+_PEERCRED = key_of("SO_PEERCRED")
 
 
 def verify_own(kernel: Kernel, seed: int, complain: Complain) -> Account:

@@ -10,6 +10,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from sockcrash.kernel import uapi
 from sockcrash.kernel.options import LEVELS, ROWS
 from sockcrash.kernel.options.origins import kernel
 
@@ -20,15 +21,15 @@ __all__ = ("spread",)
 
 V4, V6, UNIX = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
 STREAM, DGRAM, RAW, SEQPACKET = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET
-_MPTCP, _UDPLITE, _VSOCK, _XDP = 262, 136, 40, 44
+_MPTCP, _UDPLITE = uapi.IPPROTO_MPTCP, uapi.IPPROTO_UDPLITE
 # label → family, type, protocol; what this kernel or this user can't have is left out
 _KINDS = {
     "tcp": (V4, STREAM, 0), "tcp6": (V6, STREAM, 0), "mptcp": (V4, STREAM, _MPTCP), "mptcp6": (V6, STREAM, _MPTCP),
     "udp": (V4, DGRAM, 0), "udp6": (V6, DGRAM, 0), "udplite": (V4, DGRAM, _UDPLITE), "udplite6": (V6, DGRAM, _UDPLITE),
     "icmp": (V4, RAW, 1), "icmp6": (V6, RAW, 58), "raw": (V4, RAW, 255), "igmp": (V4, RAW, 2), "raw6": (V6, RAW, 89),
     "ping": (V4, DGRAM, 1), "ping6": (V6, DGRAM, 58), "unix": (UNIX, STREAM, 0), "unix-dgram": (UNIX, DGRAM, 0),
-    "packet": (socket.AF_PACKET, RAW, 0), "netlink": (socket.AF_NETLINK, RAW, 0), "vsock": (_VSOCK, STREAM, 0),
-    "xdp": (_XDP, RAW, 0),
+    "packet": (socket.AF_PACKET, RAW, 0), "netlink": (socket.AF_NETLINK, RAW, 0), "vsock": (uapi.AF_VSOCK, STREAM, 0),
+    "xdp": (uapi.AF_XDP, RAW, 0),
 }  # fmt: skip
 _EACH = 3
 # These change what the socket is, hold packets back, or need a counterpart.
@@ -96,11 +97,10 @@ def _connected(family: int, protocol: int, dice: random.Random) -> Iterator[tupl
     """A listener with options, a client, and the child, which has them from the listener; they have talked."""
     server = socket.socket(family, STREAM, protocol)
     yield "listener", server
-    for name, number in (("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 4), ("TCP_KEEPCNT", 6)):
+    for number in (socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_KEEPCNT):
         with contextlib.suppress(OSError):
-            server.setsockopt(
-                LEVELS["IPPROTO_TCP"], number, 1 if name == "TCP_NODELAY" else dice.randrange(2, 90)
-            )
+            value = 1 if number == socket.TCP_NODELAY else dice.randrange(2, 90)
+            server.setsockopt(socket.IPPROTO_TCP, number, value)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     server.bind(("::1" if family == V6 else "127.0.0.1", 0))
     server.listen(4)
@@ -121,7 +121,7 @@ def _mapped() -> Iterator[tuple[str, socket.socket]]:
     """An IPv6 listener that takes IPv4, and both ends of such a connection."""
     server = socket.socket(V6, STREAM)
     yield "listener", server
-    server.setsockopt(LEVELS["IPPROTO_IPV6"], 26, 0)
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     server.bind(("::", 0))
     server.listen(1)
     client = socket.socket(V4, STREAM)
