@@ -276,8 +276,7 @@ def given(level: int, number: int) -> Given | None:
 def _table() -> dict[tuple[str, int], Given]:
     found: dict[tuple[str, int], tuple[str, Codec]] = {}
     for row in ROWS:
-        found.setdefault((row.level, row.number), (row.name, row.codec))
-        for level in row.also:
+        for level in (row.level, *row.also):
             found.setdefault((level, row.number), (row.name, row.codec))
     for level, options in _TAKES.items():
         found |= {(level, number): taken for number, taken in options.items()}
