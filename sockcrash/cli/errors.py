@@ -25,6 +25,7 @@ __all__ = ("run",)
 
 PROGRAM = "sockcrash"
 FAILED = 1
+CHECK_FAILED = 5
 INTERRUPTED = 130
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockcrash.cli.errors import CHECK_FAILED
 from sockcrash.cli.params import output_options, target_options
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ("command",)
 
-FAILED = 5
 _SEED = 1
 
 
@@ -67,7 +67,7 @@ def command(
 
         for line in account_text(account):
             click.echo(line)
-    return FAILED if not account.agrees else session.status
+    return CHECK_FAILED if not account.agrees else session.status
 
 
 def _truth_of(target: TargetOptions, truth: str | None, pids: tuple[int, ...]) -> Path | None:

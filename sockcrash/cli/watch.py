@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sockcrash.cli.errors import CHECK_FAILED
 from sockcrash.cli.params import output_options, target_options
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ("command",)
 
-NOT_MET = 5
 _PARTS = frozenset({"cc", "inode"})  # sections that -f may name, and what tells one socket from the next
 _HOME, _CLEAR_REST, _CLEAR_LINE = "\x1b[H", "\x1b[J", "\x1b[K"
 
@@ -89,7 +89,7 @@ def command(
     handles = session.handles(parsed)
     watched = [_Watched(handle) for handle in handles]
     met = _look_again_and_again(watch, watched, interval, count, output_format)
-    return NOT_MET if until is not None and not met and not session.missing else session.status
+    return CHECK_FAILED if until is not None and not met and not session.missing else session.status
 
 
 @dataclass(slots=True)
