@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import COMMAND, LONG, SERIES
-from vmlib.errors import NotCarried
-from vmlib.guest import PROJECT_IN_GUEST, Guest, spawned
+from conftest import COMMAND, LONG, SERIES, booted
+from vmlib.guest import PROJECT_IN_GUEST, spawned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmlib.guest import Spawned
+    from vmlib.guest import Guest, Spawned
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -94,12 +93,7 @@ def lost(fields: Sample, told: dict[str, int]) -> bool:
 @pytest.mark.parametrize("series", SERIES if LONG else SERIES[:1])
 def test_a_slow_start_a_loss_and_a_recovery(series: str, figures: Callable[[str], None]) -> None:
     """What the sender's congestion control did, in its order; three watches look at once."""
-    try:
-        booted = Guest.boot(series, smp=2, mem=768)
-    except NotCarried as error:
-        pytest.skip(f"{series}: {error}")
-    with booted as guest:
-        guest.put_project()
+    with booted(series, smp=2, mem=768) as guest:
         with spawned(guest, ["python3", SCENARIO], log="/run/scenario.log") as scenario:
             first = json.loads(scenario.hear(WAIT))
             tcp, other = f"ino:{first['tcp']}", f"ino:{first['listener']}"
