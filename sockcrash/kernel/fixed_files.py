@@ -25,7 +25,6 @@ _TABLE = Group(
         row("files", _R, Place("file_table.files"), "file_table->files"),
     ),
 )
-_SLOT = Group("io_fixed_file", (row("file_ptr", "struct io_fixed_file"),))
 _NODE = Group("io_rsrc_node", (row("file_ptr", "struct io_rsrc_node", Place("file_ptr", since="v6.13")),))
 # Until v6.7 a ring kept its files in a UNIX socket of its own, for the garbage collector to find them.
 _SOCKET = Group("io_ring_socket", (row("sk", _R, "ring_sock->sk"),))

@@ -19,7 +19,7 @@ import drgn
 from sockcrash.errors import TargetError
 from sockcrash.memory import Ranges
 
-__all__ = ("OWNER", "PLATFORM", "PT_NOTE", "Snapshot", "is_snapshot", "parse", "serialize")
+__all__ = ("OWNER", "PLATFORM", "PT_NOTE", "Snapshot", "parse", "serialize")
 
 OWNER = b"SOCKCRASH"
 PLATFORM = drgn.Platform(drgn.Architecture.X86_64)
@@ -79,14 +79,6 @@ def _note(owner: bytes, kind: int, data: bytes) -> bytes:
 
 def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
-
-
-def is_snapshot(content: bytes) -> bool:
-    """Whether these bytes are a snapshot that sockcrash wrote."""
-    try:
-        return any(owner == OWNER for owner, _, _ in _notes(content))
-    except (struct.error, ValueError, OverflowError):
-        return False
 
 
 def parse(content: bytes) -> Snapshot:

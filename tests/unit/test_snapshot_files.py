@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sockcrash.errors import TargetError, UsageError
 from sockcrash.memory import Ranges
 from sockcrash.snapshot.files import read_content, write_content
-from sockcrash.snapshot.format import Snapshot, is_snapshot, parse, serialize
+from sockcrash.snapshot.format import Snapshot, parse, serialize
 
 INFO = b"OSRELEASE=6.1.0\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82610000\nKERNELOFFSET=0\n"
 BASE = 0xFFFF888000000000
@@ -69,7 +69,6 @@ def test_damage_is_an_error_and_nothing_else(data):
     cut = bytes(content[: data.draw(st.integers(0, len(content)))])
     with contextlib.suppress(TargetError):
         parse(cut)
-    is_snapshot(cut)
 
 
 @pytest.mark.parametrize("name", ["core", "core.xz", "core.gz"])
