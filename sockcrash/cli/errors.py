@@ -9,6 +9,7 @@ import os
 import select
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +34,7 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
 
     What the command function returns is the exit status; None is 0.
     """
+    _open_closed_streams()
     with _logging_to_stderr():
         try:
             status = _invoke(command, sys.argv[1:] if args is None else list(args))
@@ -51,7 +53,8 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
             if _stdout_is_broken():
                 _forget_stdout()
                 return 0 if isinstance(error, BrokenPipeError) else FAILED
-            _complain(f"error: {error}", error)
+            said = error.strerror or str(error)
+            _complain(f"error: {error.filename}: {said}" if error.filename else f"error: {said}", error)
             _forget_stdout()
             return FAILED
         except Exception as error:
@@ -61,6 +64,13 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
             )
             return FAILED
         return status
+
+
+def _open_closed_streams() -> None:
+    """Give standard streams that nobody opened to the null device: a vmcore must not get their descriptors."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))
 
 
 def _invoke(command: click.Command, args: list[str]) -> int:
