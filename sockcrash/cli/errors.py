@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import select
@@ -34,7 +35,7 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
 
     What the command function returns is the exit status; None is 0.
     """
-    _open_closed_streams()
+    _prepare_streams()
     with _logging_to_stderr():
         try:
             status = _invoke(command, sys.argv[1:] if args is None else list(args))
@@ -66,11 +67,13 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
         return status
 
 
-def _open_closed_streams() -> None:
-    """Give standard streams that nobody opened to the null device: a vmcore must not get their descriptors."""
+def _prepare_streams() -> None:
+    """Open streams that nobody has, lest a vmcore gets their descriptors; escape what a locale lacks."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as the process lives
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _invoke(command: click.Command, args: list[str]) -> int:

@@ -135,6 +135,14 @@ def test_streams_that_nobody_opened(tmp_path: Path, closed: str) -> None:
     assert done.stderr == ("" if "2>&-" in closed else "y\n")
 
 
+def test_what_a_locale_lacks_is_escaped() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER.format(body="print('191 \\u00b5s')")],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "191 \\xb5s\n", "")
+
+
 def test_closed_pipe_with_little_output_is_silent() -> None:
     reader, writer = os.pipe()
     os.close(reader)
