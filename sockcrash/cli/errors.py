@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import select
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +36,7 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
 
     What the command function returns is the exit status; None is 0.
     """
+    _prepare_streams()
     with _logging_to_stderr():
         try:
             status = _invoke(command, sys.argv[1:] if args is None else list(args))
@@ -52,7 +55,8 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
             if _stdout_is_broken():
                 _forget_stdout()
                 return 0 if isinstance(error, BrokenPipeError) else FAILED
-            _complain(f"error: {error}", error)
+            said = error.strerror or str(error)
+            _complain(f"error: {error.filename}: {said}" if error.filename else f"error: {said}", error)
             _forget_stdout()
             return FAILED
         except Exception as error:
@@ -62,6 +66,15 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
             )
             return FAILED
         return status
+
+
+def _prepare_streams() -> None:
+    """Open streams that nobody has, lest a vmcore gets their descriptors; escape what a locale lacks."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as the process lives
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _invoke(command: click.Command, args: list[str]) -> int:

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import struct
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import drgn
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import IDENTITY
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = ("Kept", "Plan", "plan_of", "socket_options")
 
+logger = logging.getLogger(__name__)
+
+# What conversions make of numbers that no kernel writes there.
+_GARBAGE = (ArithmeticError, LookupError, TypeError, ValueError, struct.error)
+_NONSENSE = Absent(Reason.UNREADABLE, "what lies there can't be right")
 _MOST_REMEMBERED = 1024
 _BLOCK = 16
 
@@ -194,14 +203,28 @@ def _with_first_subflow(
 
 
 def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> OptionValue:
+    """The option of a row; members that garbage has been written over cost this one alone."""
+    try:
+        return _made(context, bound, inputs)
+    except _GARBAGE as error:
+        logger.debug("%s of %s", error, bound.row.name, exc_info=True)
+        return _absent(bound, _NONSENSE)
+    except drgn.FaultError as error:
+        return _absent(bound, context.kernel.unreadable(error))
+
+
+def _absent(bound: BoundOption, why: Absent, default: Any = None, source: str | None = None) -> OptionValue:
+    row = bound.row
+    return OptionValue(row.level, row.name, row.number, why, "", None, why, bound.member, default, source)
+
+
+def _made(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> OptionValue:
     row = bound.row
     value = _value(context, bound, inputs) if bound.lost is None else bound.lost
     hole = next((one for one in inputs if isinstance(one, Absent) and one.reason is Reason.UNREADABLE), None)
     default, source = _default(context, bound, inputs, hole)
     if isinstance(value, Absent):
-        return OptionValue(
-            row.level, row.name, row.number, value, "", None, value, bound.member, default, source
-        )
+        return _absent(bound, value, default, source)
     text = row.text(context, value, *inputs) if row.text and hole is None else row.codec.text(value)
     raw = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
     origin = row.origin(context, value, default, *inputs) if hole is None else None

@@ -104,12 +104,15 @@ _NUMBERED = {"vsock": ("cid", "port"), "netlink": (None, "portid"), "link": ("et
 
 
 def _numbered(end: str, family: str, text: str) -> Test:
-    """``vsock:CID:PORT``, ``netlink:PROTOCOL:PORTID``, ``link:ETHERTYPE:INDEX or device``."""
+    """``vsock:CID:PORT``, ``netlink:*:PORTID``, ``link:ETHERTYPE:INDEX or device``."""
     first, _, second = text.partition(":")
     before, behind = _NUMBERED[family]
     wanted = [(name, part) for name, part in ((before, first), (behind, second)) if part not in ("", "*")]
     if any(name is None for name, _ in wanted):
         raise ValueError(f"{text!r}: compare with the field protocol instead, and write netlink:*:PORTID")
+    for name, part in wanted:
+        if name != "ifindex" and not _is_number(part):
+            raise ValueError(f"{part!r} is no {name}: {family}: takes numbers, or * for any")
 
     def test(record: SocketRecord) -> bool | None:
         found = getattr(record, end)
@@ -123,8 +126,12 @@ def _numbered(end: str, family: str, text: str) -> Test:
 def _same(end: Endpoint, name: str, text: str) -> bool:
     if name == "ifindex" and end.device == text:
         return True
-    value = getattr(end, name)
+    return _is_number(text) and bool(getattr(end, name) == int(text, 0))
+
+
+def _is_number(text: str) -> bool:
     try:
-        return bool(value == int(text, 0))
+        int(text, 0)
     except ValueError:
         return False
+    return True

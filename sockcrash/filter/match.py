@@ -21,7 +21,8 @@ from sockcrash.filter.errors import FilterError
 from sockcrash.filter.grammar import Not, Term, Tree, Word
 from sockcrash.filter.hosts import end_test, port_number
 from sockcrash.filter.states import EVERY_STATE, STATE_NAMES
-from sockcrash.filter.values import Value, find_value, known_names
+from sockcrash.filter.values import Value, find_value, known_names, other_name
+from sockcrash.filter.words import words_of
 from sockcrash.model import Absent, Endpoint, OptionValue, SocketRecord
 
 __all__ = ("Compiler",)
@@ -33,6 +34,7 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 _SWITCHES = {"on": 1, "yes": 1, "true": 1, "off": 0, "no": 0, "false": 0}
+_MANY = 20
 _BINDPORT_LOCK = 8  # SOCK_BINDPORT_LOCK, include/net/sock.h
 
 
@@ -158,6 +160,12 @@ class Compiler:
         if found.name in ("device", "dev") and value.text.isdigit() and not value.quoted:
             found = find_value("ifindex") or found
         number = None if value.quoted else _number(value.text, found.hexadecimal)
+        self._spelt(found.name, value, number)
+        if term.op in _ORDER and found.manifold:
+            raise self._wrong(
+                f"{name} is no single number: compare it by = with its words, as list -o {name} shows them",
+                term.subject,
+            )
         if term.op in _ORDER and (number is None or found.words):
             raise self._wrong(
                 f"{term.op} compares numbers: {_what(found, value)}",
@@ -169,6 +177,14 @@ class Compiler:
             return _numeric(found.get, term.op, number)
         return _worded(found.get, term.op, value.text, number)
 
+    def _spelt(self, name: str, value: Word, number: float | None) -> None:
+        """A FilterError if no socket can have this word in a field that has one of a few words only."""
+        known = words_of(other_name(name) or name)
+        if known and value.text not in known and number is None and not _is_pattern(value.text):
+            raise self._wrong(
+                f"{name}: there is no {value.text!r}.{_meant(value.text, sorted(known))}", value
+            )
+
     def _netns(self, term: Term, value: Word, found: Value) -> Test:
         if value.text.isdigit():
             return _numeric(found.get, term.op, int(value.text))
@@ -178,6 +194,16 @@ class Compiler:
             term,
             lambda record: None if isinstance(record.netns, Absent) else record.netns == known[value.text],
         )
+
+
+def _meant(word: str, known: list[str]) -> str:
+    """What to write for a word that is none of ``known``: the same in other capitals, without its prefix, or near."""
+    same = {tail: one for one in known for tail in (one.lower().partition("_")[2], one.lower())}
+    if word.lower() in same:
+        return f" Did you mean {same[word.lower()]}?"
+    return nearest(word.lower(), known) or (
+        f" It is one of {', '.join(known)}." if len(known) < _MANY else ""
+    )
 
 
 def _what(found: Value, value: Word) -> str:
@@ -240,8 +266,13 @@ def _worded(get: Callable[[SocketRecord], Any], op: str, text: str, number: floa
 
 
 def _several(value: Any) -> tuple[Any, ...]:
-    """The values that a comparison may be true of: those of a list, the value and the words of an option."""
+    """The values that a comparison may be true of: those of a list, the value and the words of an option.
+
+    Of an option of several numbers the first of its words says it too: ``on, 5 s`` is on.
+    """
     if isinstance(value, OptionValue):
+        if isinstance(value.value, dict):
+            return (value.text, value.text.partition(", ")[0])
         return () if isinstance(value.value, Absent) else (value.value, value.text)
     if isinstance(value, Absent):
         return ()

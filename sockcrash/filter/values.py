@@ -22,6 +22,7 @@ from sockcrash.model import Absent, Endpoint, OtherEnd, Reason, Section, SocketR
 from sockcrash.model.netns import short_name
 
 __all__ = (
+    "NETIDS",
     "QUEUE_MEMBERS",
     "Get",
     "Value",
@@ -30,6 +31,7 @@ __all__ = (
     "known_names",
     "member_names",
     "other_name",
+    "schema",
 )
 
 Get = Callable[[SocketRecord], Any]
@@ -40,7 +42,8 @@ class Value:
     """One thing to ask for: ``get(record)`` is it, an Absent, or a tuple of several.
 
     ``words``: it is text, else a number (True is 1); None: either. ``want`` and ``options`` (names) are what must be
-    read for it. ``hexadecimal``: so it is written, without 0x by ss: an address, a cookie.
+    read for it. ``hexadecimal``: so it is written, without 0x by ss: an address, a cookie. ``manifold``: an option of
+    several numbers, which has no order.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Value:
     want: Want = NOTHING
     options: frozenset[str] = frozenset()
     hexadecimal: bool = False
+    manifold: bool = False
 
 
 def _member_of_end(end: str, member: str, what: str) -> Get:
@@ -95,7 +99,7 @@ def _netns_name(record: SocketRecord) -> Any:
 
 
 # As ss names them: by kind, or kind and type.
-_NETIDS = {
+NETIDS = {
     "tcp": "tcp", "tcp-timewait": "tcp", "tcp-request": "tcp", "netlink": "nl", "ping": "icmp",
     "unix SOCK_STREAM": "u_str", "unix SOCK_DGRAM": "u_dgr", "unix SOCK_SEQPACKET": "u_seq",
     "packet SOCK_RAW": "p_raw", "packet SOCK_DGRAM": "p_dgr",
@@ -104,7 +108,7 @@ _NETIDS = {
 
 
 def _netid(record: SocketRecord) -> str:
-    return _NETIDS.get(record.kind) or _NETIDS.get(f"{record.kind} {record.type}") or record.kind
+    return NETIDS.get(record.kind) or NETIDS.get(f"{record.kind} {record.type}") or record.kind
 
 
 def _timers(record: SocketRecord) -> tuple[str, ...]:
@@ -296,7 +300,8 @@ def _option(name: str) -> Value:
             return record.options
         return next((option for option in record.options or () if option.name == wanted), _NONE)
 
-    return Value(name, get, None, options=frozenset({wanted}))
+    manifold = any(row.codec.json in ("object", "list") for row in ROWS if row.name == wanted)
+    return Value(name, get, None, options=frozenset({wanted}), manifold=manifold)
 
 
 @lru_cache(maxsize=1)
@@ -305,14 +310,21 @@ def _option_names() -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
+def schema() -> Mapping[str, Any]:
+    """The definitions of the JSON Schema."""
+    content = (importlib.resources.files("sockcrash") / "schema.json").read_text()
+    found: Mapping[str, Any] = json.loads(content)["$defs"]
+    return found
+
+
+@lru_cache(maxsize=1)
 def _members() -> Mapping[str, Mapping[str, str]]:
     """The members of each section, and what they are: number, text, address, other."""
-    schema = json.loads((importlib.resources.files("sockcrash") / "schema.json").read_text())["$defs"]
     return {
         section: {
             member: _kind(about)
             for definition in definitions
-            for member, about in schema[definition]["properties"].items()
+            for member, about in schema()[definition]["properties"].items()
         }
         for section, definitions in _SECTIONS.items()
     }

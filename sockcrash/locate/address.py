@@ -99,7 +99,10 @@ def _held(kernel: Kernel, index: Index, address: int, how: str) -> Handle:
             f"{how}: the snapshot doesn't hold a socket at {address:#x}",
             hint=NOT_IN_SNAPSHOT,
         )
-    return handle_at(kernel, address, how, proved=entry.proved, note=entry.note)
+    try:
+        return handle_at(kernel, address, how, proved=entry.proved, note=entry.note)
+    except drgn.FaultError as error:
+        raise NotASocketError(how, f"{how}: the snapshot is damaged there: {error}") from None
 
 
 def _prove(kernel: Kernel, address: int, how: str) -> Handle:

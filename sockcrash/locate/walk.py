@@ -66,10 +66,10 @@ def elsewhere(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iter
 
 def handle_of(kernel: Kernel, found: Found, complain: Complain, how: str = "") -> Handle | None:
     """The handle of an object that a walk led to; None, and a complaint, if it is no socket of that table."""
-    if kernel.index is not None:
-        entry = kernel.index[found.address]
-        return handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
+    entry = None if kernel.index is None else kernel.index[found.address]
     try:
+        if entry is not None:
+            return handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
         handle = handle_at(kernel, found.address, how or found.how, content=found.content)
     except drgn.FaultError as error:
         complain(f"a socket at {found.address:#x} ({found.how}) is unreadable: {error}")

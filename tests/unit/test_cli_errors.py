@@ -45,8 +45,8 @@ def ending(raised: BaseException | None = None, returned: Any = None, args: tupl
         (UsageError("what?", hint="one\ntwo"), 2, "sockcrash: error: what?\nhint: one\ntwo\n"),
         (NotASocketError("ino:1", "ino:1 is none"), 3, "sockcrash: error: ino:1 is none\n"),
         (TargetError("a\x1b[31mb\nc"), 1, "sockcrash: error: a\\x1b[31mb\\nc\n"),
-        (OSError(5, "Input/output error", "/proc/kcore"), 1, "Input/output error: '/proc/kcore'"),
-        (BrokenPipeError(32, "Broken pipe"), 1, "sockcrash: error: [Errno 32] Broken pipe"),
+        (OSError(5, "Input/output error", "/proc/kcore"), 1, "error: /proc/kcore: Input/output error\n"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "sockcrash: error: Broken pipe\n"),
         (KeyboardInterrupt(), 130, ""),
         (
             ZeroDivisionError("division"),
@@ -118,6 +118,29 @@ def test_closed_pipe_is_silent() -> None:
     os.close(reader)
     assert process.communicate(timeout=20)[1] == b""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_nobody_opened(tmp_path: Path, closed: str) -> None:
+    """As a daemon may start it: the command does its work, and what it says goes nowhere."""
+    body = f"open({str(tmp_path / 'done')!r}, 'w').write(sys.stdin.read()); click.echo('x'); click.echo('y', err=True)"
+    shell = f'"$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-c", RUNNER.format(body=body)],
+        input="given", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert (tmp_path / "done").read_text() == ("" if "<" in closed else "given")
+    assert done.stdout == ("" if ">&-" in closed.replace("2>&-", "") else "x\n")
+    assert done.stderr == ("" if "2>&-" in closed else "y\n")
+
+
+def test_what_a_locale_lacks_is_escaped() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER.format(body="print('191 \\u00b5s')")],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "191 \\xb5s\n", "")
 
 
 def test_closed_pipe_with_little_output_is_silent() -> None:

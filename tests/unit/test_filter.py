@@ -57,6 +57,7 @@ def ends(local: str, lport: int, peer: str, rport: int, **changes: Any) -> Socke
     )
 
 
+LINGERING = tcp_record(options=(option("SO_LINGER", {"l_onoff": 1, "l_linger": 5}, "on, 5 s"),))
 HERE = ends("192.168.1.2", 40000, "10.1.2.3", 443)
 MAPPED = ends("::ffff:192.168.1.2", 40001, "::ffff:10.1.2.3", 443, family="AF_INET6")
 V6 = ends("fd00::1", 22, "fd00::2", 50000, family="AF_INET6")
@@ -160,6 +161,10 @@ BUSY = tcp_record(
         ("send_q = 9", tcp_record(state="LISTEN", sock=sock_section(sk_max_ack_backlog=9)), True),
         ("rcvbuf = 4096", BUSY, True),
         ("kind = tcp-timewait", timewait_record(), True),
+        ("kind = tcp*", timewait_record(), True),
+        ("so_linger = on", LINGERING, True),
+        ("so_linger = off", LINGERING, False),
+        ("so_linger = 'on, 5 s'", LINGERING, True),
         ("netid = tcp", timewait_record(), True),
         ("netid = u_str", unix_record("/x"), True),
         ("torn = no", HERE, True),
@@ -241,6 +246,13 @@ def test_namespaces_are_looked_up_by_name() -> None:
         ("snd_cwnd < abc", "abc", "numbers"),
         ("snd_cwnd = abc", "abc", "is a number"),
         ("comm < 3", "comm", "is text"),
+        ("kind = TCP", "TCP", "Did you mean tcp?"),
+        ("kind = sctp", "sctp", "one of inet, mptcp"),
+        ("owner != acceptqueue", "acceptqueue", "Did you mean accept-queue"),
+        ("timer = rto", "rto", "retransmit"),
+        ("protocol = tcp", "tcp", "Did you mean IPPROTO_TCP?"),
+        ("so_linger > 3", "so_linger", "no single number"),
+        ("src vsock:x:5000", "vsock:x:5000", "no cid"),
         ("fwmark = red", "red", "no mark"),
         ("dst > 10.0.0.1", "dst", "= or !="),
         ("dport = 80 and", "", "too early"),

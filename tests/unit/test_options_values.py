@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import struct
+from operator import itemgetter
 from typing import Any, cast
 
 import pytest
 
+from sockcrash.decode.options import _make
 from sockcrash.kernel.clock import Clock
-from sockcrash.kernel.options import ip, tcp
+from sockcrash.kernel.options import BoundOption, ip, tcp
 from sockcrash.kernel.options.codecs import BLOB, INT, SWITCH, choice, fixed_text, flag_names, items, record
 from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import captured, differs, marked, unless
-from sockcrash.kernel.options.row import Default, Option
+from sockcrash.kernel.options.row import Default, Option, field
 from sockcrash.kernel.options.settings import RMEM_DEFAULT, TCP_KEEPALIVE_TIME, TCP_RMEM, WMEM_MAX
 from sockcrash.kernel.options.sol_socket import ROWS as SOCKET_ROWS
 from sockcrash.kernel.options.timeouts import INFINITE, TIMEVAL, timeval, timeval_text
@@ -177,3 +179,14 @@ def test_differs_is_what_an_untouched_socket_would_not_show() -> None:
     assert not option(1, "kernel", 0).differs
     assert not option(1, None, None).differs
     assert not option(GONE, None, 0).differs
+
+
+def test_members_that_no_kernel_writes_cost_their_option_alone() -> None:
+    """A dump may hold garbage anywhere: here an offset behind the end of what it leads into."""
+    one = Option(
+        "SOL_SOCKET", "SO_X", 1, INT, (field("struct sock", "sk_x"),), value=lambda _context, at: (7, 8)[at]
+    )
+    bound = BoundOption(one, (), itemgetter(slice(None)), lively=False, member="sk_x", lost=None, raw=GONE)
+
+    assert _make(context(), bound, (1,)).value == 8
+    assert _make(context(), bound, (2,)).value == Absent(Reason.UNREADABLE, "what lies there can't be right")

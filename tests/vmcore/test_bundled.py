@@ -4,12 +4,18 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import random
+import shutil
+import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import test_inspect_ss
 from bundles import BUNDLED, SHELF, run
+from harness import sockcrash_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,3 +74,35 @@ def test_owners_are_kept(bundle: Bundle) -> None:
 
 def test_all_together_are_small() -> None:
     assert sum(path.stat().st_size for path in SHELF.rglob("*") if path.is_file()) < 6_000_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "args", [("inspect", "--all", "--every", "--queues"), ("summary",)], ids=lambda args: args[0]
+)
+def test_scribbled_over(tmp_path: Path, args: tuple[str, ...], seed: int) -> None:
+    """Where a dying kernel has written garbage, values are unreadable or wrong; the others are shown, and it ends."""
+    core = tmp_path / "vmcore"
+    core.write_bytes(_scribbled(lzma.decompress((SHELF / "6.1" / "vmcore.xz").read_bytes()), seed))
+    shutil.copy(SHELF / "6.1" / "types.xz", tmp_path)
+
+    done = sockcrash_process(*args, "-c", str(core))
+    assert done.status in (0, 4)
+    assert done.out.count("\n") > 30
+
+
+def _scribbled(core: bytes, seed: int) -> bytearray:
+    """An ELF vmcore of 64 bits, little-endian, with thousands of words of its memory overwritten."""
+    noise, damaged = random.Random(seed), bytearray(core)
+    (start,), (count,) = struct.unpack_from("<Q", core, 32), struct.unpack_from("<H", core, 56)
+    headers = (struct.unpack_from("<IIQQQQQQ", core, start + 56 * number) for number in range(count))
+    words = [
+        at
+        for kind, _, offset, _, _, size, *_ in headers
+        if kind == 1  # PT_LOAD
+        for at in range(offset, offset + size - 7, 8)
+    ]
+    for at in noise.sample(words, 3000):
+        garbage = (0, 1, 0x8000, (1 << 64) - 1, noise.getrandbits(64), noise.getrandbits(24))
+        struct.pack_into("<Q", damaged, at, noise.choice(garbage))
+    return damaged
