@@ -31,11 +31,13 @@ kprobe:__sys_setsockopt{predicate}
   @fd[tid] = (int32)arg0;
   @length[tid] = $length;
   @begin[tid] = nsecs;
-  // Values of options that may hold keys are not looked at.
+  // Values of options that may hold keys are not looked at. Of a page that is not in memory, BPF sees zeros.
+  $size = 0;
   if (arg3 != 0 && $length > 0 && (
       {fetched})) {{
-    @value[tid] = buf(uptr(arg3), $length < {most} ? $length : {most});
+    $size = $length < {most} ? $length : {most};
   }}
+  @value[tid] = buf(uptr(arg3), $size & 63); // the verifier of BPF wants a mask
 }}
 kprobe:security_socket_setsockopt
 /@begin[tid]/
@@ -51,8 +53,11 @@ kretprobe:__sys_setsockopt
       strftime("%H:%M:%S", nsecs), comm, pid, tid, @fd[tid], (uint64)$sk, @level[tid], @option[tid], @value[tid],
       @length[tid], (int32)retval, nsecs - @begin[tid]);
   }}
-  delete(@level[tid]); delete(@option[tid]); delete(@fd[tid]); delete(@length[tid]);
-  delete(@begin[tid]); delete(@value[tid]); delete(@sk[tid]);
+  delete(@level[tid]); delete(@option[tid]); delete(@fd[tid]); delete(@length[tid]); delete(@begin[tid]);
+  delete(@value[tid]);
+  if ($sk != 0) {{
+    delete(@sk[tid]);
+  }}
 }}
 END
 {{
