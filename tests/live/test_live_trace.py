@@ -29,10 +29,9 @@ NO_SUCH_OPERATION = {-95, -22, -38, -1}  # of io_uring before Linux 6.7, or wher
 WITHOUT_URING = {"5.10", "6.1"}
 TIMES, ROUNDS = 200, 60
 MANY = 100_000 if LONG else 8_000
-# Measured of this loop, at its best moments, in emulated machines whose host was busy: 10.3 to 12.9 times slower. Three
-# probes that fetch one number each, without a filter, make it 5.1 to 5.3 times slower already.
-SLOWEST = 16.0
-MOST = 8.0  # of a loop in Python
+# Of a loop in machine code, at its best moments, in emulated machines whose host was busy: 9.5 to 13.5 were measured
+# (docs/performance.md). Of one in Python 4.5 to 6.2.
+SLOWEST, MOST = 16.0, 8.0
 
 # What a value means, by its bytes: written from the manual pages, not by the decoder.
 MEANS: dict[tuple[str, str, str], Any] = {
@@ -193,10 +192,11 @@ one = socket.socket()
 for _ in range(rounds):
     a, b, c, d = struct.unpack("4q", subprocess.run(["/run/loop"], capture_output=True, check=True).stdout)
     bare.append((c - a) * 1e9 + d - b)
-    begin = time.monotonic_ns()
-    for _ in range(times):
-        one.setsockopt(6, 1, 1)
-    python.append(time.monotonic_ns() - begin)
+    for _ in range(4):
+        begin = time.monotonic_ns()
+        for _ in range(times // 4):
+            one.setsockopt(6, 1, 1)
+        python.append(4 * (time.monotonic_ns() - begin))
 print(*(min(spans) / times / 1000 for spans in (bare, python)))
 for many in sys.argv[3:]:
     subprocess.run([many], stdout=subprocess.DEVNULL, check=True)
