@@ -15,10 +15,11 @@ _GROWING = ("bytes_received", "bytes_acked", "segs_in", "segs_out")
 
 
 def why_another(before: SocketRecord, now: SocketRecord) -> str | None:
-    """Why ``now`` is another socket than ``before``; None if nothing says so.
+    """Why ``now`` is not the socket that ``before`` was; None if nothing says so.
 
     A cookie is never given twice, an inode number hardly. Either may come later (when somebody asks, by accept(2)); an
-    inode goes when the socket is closed while the connection lives on. Without one the ends and counters must do.
+    inode goes when the socket is closed while the connection lives on. Without one the ends and counters must do. A
+    socket without state, inode and port is dead, and its memory is about to be freed (inet_csk_destroy_sock).
     """
     for name in _BORN_WITH:
         if getattr(before, name) != getattr(now, name):
@@ -28,6 +29,8 @@ def why_another(before: SocketRecord, now: SocketRecord) -> str | None:
     if _known(before.inode) and _known(now.inode):
         return None if before.inode == now.inode else "another socket lies there now: its inode differs"
     if (before.local, before.peer) != (now.local, now.peer):
+        if now.state == "CLOSE" and not _known(now.inode):
+            return "it was closed"
         return "another socket lies there now: its ends differ"
     for name in _GROWING:
         then, later = before.tcp.get(name), now.tcp.get(name)

@@ -28,7 +28,7 @@ MOST_TRIES = 300
 SIOCOUTQ = 0x5411
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 ROOM = 4 << 20
-PATIENCE = 60
+PATIENCE = 300  # the longer the line was dead, the longer until the next retransmission
 LOST = 20  # segments
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from vmlib.guest import Guest, Spawned
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
-WAIT = 120.0
+WAIT = 400.0  # for what hangs: three watches start in two minutes where ten others want the processor
 SCENARIO = f"{PROJECT_IN_GUEST}/tests/live/connection.py"
 GROWN = 8  # times the first window: it doubles three times
 Sample = dict[str, Any]
@@ -118,7 +118,9 @@ def test_a_slow_start_a_loss_and_a_recovery(series: str, figures: Callable[[str]
         )
         # The kernel alone decides whether another socket gets the memory, and whether a look falls between.
         figures(f"watch: memory of the closed socket used again: {again}; the end: {end['why']}")
-        assert end["why"].startswith(("its memory was freed", "another socket lies there now"))
+        assert end["why"].startswith(
+            ("it was closed", "its memory was freed", "another socket lies there now")
+        )
         text = until(guest, "low")
         assert text.splitlines()[0].startswith("tcp  10.9.0.1:")
         assert "snd_cwnd " in text

@@ -156,3 +156,17 @@ def test_the_script_for_bpftrace_looks_at_no_secret() -> None:
         for number in secret:
             assert f"$option != {number}" in text
     assert "{{" not in text
+
+
+def test_the_script_for_bpftrace_filters_by_result_and_port() -> None:
+    text = script(Wanted(failed=True, ports=(80, 443)))
+
+    (shown,) = (line for line in text.splitlines() if "retval < 0" in line)
+    assert (
+        shown.count(" == 80")
+        == shown.count(" == 443")
+        == shown.count("skc_num")
+        == shown.count("bswap(")
+        == 2
+    )
+    assert "  if (1) {" in script(Wanted())

@@ -42,6 +42,11 @@ ORPHAN = Absent(Reason.NOT_APPLICABLE)
             "ends",
         ),
         ({"cookie": NONE, "inode": ORPHAN}, {"cookie": NONE, "inode": ORPHAN, "netns": 12}, "netns"),
+        (
+            {"cookie": NONE, "inode": 5},
+            {"cookie": NONE, "inode": ORPHAN, "state": "CLOSE", "local": Endpoint("10.0.0.1", 0)},
+            "it was closed",
+        ),
         ({}, {"family": "AF_INET6"}, "family"),
     ],
 )
