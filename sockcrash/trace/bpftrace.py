@@ -17,6 +17,7 @@ __all__ = ("script",)
 _SCRIPT = """\
 #!/usr/bin/env bpftrace
 // setsockopt calls as they happen; made by sockcrash trace --emit bpftrace
+// Where bpftrace misses linux/types.h, as on Linux 5.10, tell it of BTF: BPFTRACE_BTF=/sys/kernel/btf/vmlinux
 BEGIN
 {{
   printf("setsockopt calls, but not those of io_uring; values in hex, [] where they are not looked at; ^C ends\\n");
