@@ -229,7 +229,7 @@ def parse_specs(words: tuple[str, ...], *, everything: bool, selected: Filter | 
     A core dump among them gets its own advice.
     """
     if everything and words:
-        raise UsageError(f"--all means every socket, {words[0]} but one", hint="leave one of them out")
+        raise UsageError(f"--all means every socket, {words[0]} does not", hint="leave one of them out")
     if not (everything or words or selected):
         raise UsageError("which sockets? Name some, or say --all or --filter", hint=FORMS)
     specs = []

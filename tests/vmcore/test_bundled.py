@@ -115,3 +115,10 @@ def test_no_snapshot_of_a_snapshot(tmp_path: Path) -> None:
     assert done.status == 1
     assert "can't be taken of a snapshot" in done.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("address", ["-1", "1" + "0" * 16])
+def test_an_address_that_no_pointer_can_hold(address: str) -> None:
+    done = sockcrash_process("struct", "-c", str(SHELF / "6.1" / "vmcore.xz"), "tcp_sock", "--", address)
+    assert (done.status, done.out) == (2, "")
+    assert "they have 64 bits" in done.err
