@@ -65,6 +65,12 @@ def command(
     from sockcrash.filter.values import checked_values
 
     if count_by is not None:
+        if columns is not None or sort is not None or by_hand:
+            from sockcrash.errors import UsageError
+
+            raise UsageError(
+                "--count-by has its own columns and order", hint="leave out -o, --sort and --drgn"
+            )
         alike = checked_values(count_by, "--count-by")
         return _count(_session(target), alike, selected, netns, output_format)
     names = columns if columns is not None else ",".join(_default_columns(output_format))

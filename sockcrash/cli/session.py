@@ -228,8 +228,10 @@ def parse_specs(words: tuple[str, ...], *, everything: bool, selected: Filter | 
 
     A core dump among them gets its own advice.
     """
-    if everything == bool(words) and (words or selected is None):
-        raise UsageError("name sockets, or say --all, but not both", hint=FORMS)
+    if everything and words:
+        raise UsageError(f"--all means every socket, {words[0]} does not", hint="leave one of them out")
+    if not (everything or words or selected):
+        raise UsageError("which sockets? Name some, or say --all or --filter", hint=FORMS)
     specs = []
     for word in words:
         try:

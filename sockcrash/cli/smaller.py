@@ -19,6 +19,7 @@ from sockcrash.locate.sock_diag import DiagError, Query, ask
 if TYPE_CHECKING:
     from sockcrash.decode.want import Want
     from sockcrash.filter import Filter
+    from sockcrash.kernel.view import Kernel
     from sockcrash.model import SocketRecord
     from sockcrash.target import TargetOptions
 
@@ -55,6 +56,11 @@ class SmallerSession:
             "taken": None,
             "tool": tool,
         }
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel's memory is what is missing."""
+        raise self._refusal
 
     def option_reader(self, **_: Any) -> None:
         """Options are in the kernel's memory only."""

@@ -60,6 +60,7 @@ def checked_level(level: str) -> str:
     """The name of a level of options; a UsageError names them all."""
     wanted = level.strip().upper()
     short = {name.split("_", 1)[1]: name for name in reversed(LEVELS)}
-    if wanted not in LEVELS and wanted not in short:
+    bare = wanted.removeprefix("SOL_")  # SOL_TCP is another name of IPPROTO_TCP
+    if wanted not in LEVELS and bare not in short:
         raise UsageError(f"{level!r} is no level of socket options", hint=f"there are {', '.join(LEVELS)}")
-    return wanted if wanted in LEVELS else short[wanted]
+    return wanted if wanted in LEVELS else short[bare]

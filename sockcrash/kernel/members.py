@@ -95,13 +95,20 @@ def _type(prog: drgn.Program, name: str) -> drgn.Type:
 
 def _address(prog: drgn.Program, text: str) -> int:
     try:
-        return int(text, 16)
+        number = int(text, 16)
     except ValueError:
         pass
+    else:
+        if number >> 64:  # of a negative number too
+            raise UsageError(f"{text} is no address: they have 64 bits")
+        return number
     try:
         return int(prog.symbol(text).address)
     except LookupError:
-        raise UsageError(f"{text!r} is neither a hexadecimal address nor a symbol") from None
+        raise UsageError(
+            f"{text!r} is neither a hexadecimal address nor a symbol",
+            hint="a socket that has another name: sockcrash inspect SPEC -f MEMBER,...",
+        ) from None
 
 
 def _readable(object_: drgn.Object, path: str) -> Any:

@@ -60,7 +60,7 @@ def parse_spec(text: str) -> Spec:
         return Spec(text, "text", name=text.removeprefix("@"))
     form, colon, rest = text.partition(":")
     if not colon:
-        raise UsageError(f"{text!r} names no socket", hint=FORMS)
+        raise UsageError(f"{text!r} names no socket.{_guess(text)}", hint=FORMS)
     if form == "sk":
         return _sk(text, rest)
     if form == "fd":
@@ -78,7 +78,18 @@ def parse_spec(text: str) -> Spec:
         if rest in ("", "@"):
             raise UsageError(f"{text!r}: after unix: comes a path, or @ and an abstract name", hint=FORMS)
         return Spec(text, "unix", name=rest)
-    raise UsageError(f"{text!r} names no socket: {form}: is no form of SPEC", hint=FORMS)
+    raise UsageError(f"{text!r} names no socket: {form}: is no form of SPEC.{_guess(text)}", hint=FORMS)
+
+
+def _guess(text: str) -> str:
+    """`` Did you mean ...?`` for a bare number, and an end that lacks its protocol; or an empty string."""
+    if text.isascii() and text.isdigit():
+        return f" Did you mean tcp::{text}, pid:{text} or ino:{text}?"
+    try:
+        _of_ends(text, "tcp", text)
+    except UsageError:
+        return ""
+    return f" Did you mean tcp:{text}?"
 
 
 def _sk(text: str, digits: str) -> Spec:

@@ -123,11 +123,11 @@ def _headers(content: bytes) -> Iterator[tuple[int, int, int, int]]:
         raise ValueError("not an ELF file of ours")
     if phnum == PN_XNUM:
         phnum = _SHDR.unpack_from(content, shoff)[7]
-    for number in range(phnum):
-        kind, _, offset, vaddr, _, filesz, _, _ = _PHDR.unpack_from(content, phoff + number * _PHDR.size)
-        if offset + filesz > len(content):
-            raise ValueError(f"cut short: {offset + filesz - len(content)} bytes are missing")
-        yield kind, offset, vaddr, filesz
+    headers = [_PHDR.unpack_from(content, phoff + number * _PHDR.size) for number in range(phnum)]
+    end = max((offset + filesz for _, _, offset, _, _, filesz, _, _ in headers), default=0)
+    if end > len(content):
+        raise ValueError(f"cut short: {end - len(content)} bytes are missing")
+    return ((kind, offset, vaddr, filesz) for kind, _, offset, vaddr, _, filesz, _, _ in headers)
 
 
 def _loads(content: bytes) -> Iterator[tuple[int, int, int]]:

@@ -51,6 +51,11 @@ def take(
     """A snapshot of sockets that were decoded on ``source``; their owners and proofs come from those records."""
     if source.prog.platform != PLATFORM:
         raise TargetError(f"snapshots are written of x86_64 kernels only, not of {source.prog.platform}")
+    if source.index is not None:
+        raise TargetError(
+            "a snapshot can't be taken of a snapshot: the tasks and tables are not in it",
+            hint="take it of what that one was taken of; `sockcrash info` says of what",
+        )
     recorder = Recorder(source.read)
     vmcoreinfo = source.prog["VMCOREINFO"].string_()
     prog = program_over(recorder.read, vmcoreinfo, PLATFORM, live=source.live)

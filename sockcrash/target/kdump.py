@@ -18,6 +18,7 @@ SPLIT_AT = 12
 
 COMPRESSION = {0x1: "zlib", 0x2: "lzo", 0x4: "snappy", 0x20: "zstd"}
 INCOMPLETE = 0x8
+_STATUS = struct.Struct("<IiiI")
 PAGE_DESCRIPTOR = struct.Struct("<QIIQ")
 BITMAP_LIMIT = 256 << 20
 LAST_PAGES = 4096
@@ -41,10 +42,10 @@ class Header(NamedTuple):
 def read_header(file: BinaryIO) -> Header | None:
     """The header of a little-endian 64-bit dump, or None if it is of another kind."""
     file.seek(STATUS_AT)
-    data = file.read(16)
-    if len(data) < 16:
+    data = file.read(_STATUS.size)
+    if len(data) < _STATUS.size:
         return None
-    header = Header(*struct.unpack("<IiiI", data))
+    header = Header(*_STATUS.unpack(data))
     return header if header.block_size in BLOCK_SIZES and 0 < header.sub_header_blocks < 1 << 16 else None
 
 
@@ -57,9 +58,9 @@ def compression(file: BinaryIO) -> str | None:
 def check(path: str, file: BinaryIO, size: int) -> str | None:
     """What the dump lacks, as a message, if it can be opened all the same. TargetError: it can't."""
     header = read_header(file)
-    if header is None:
+    if header is None and size >= STATUS_AT + _STATUS.size:
         return None
-    if size < (1 + header.sub_header_blocks) * header.block_size:
+    if header is None or size < (1 + header.sub_header_blocks) * header.block_size:
         raise TargetError(
             f"{path} is cut short within its headers ({size} bytes)", hint="copy the dump again"
         )

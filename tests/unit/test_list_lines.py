@@ -207,6 +207,7 @@ def test_queues_of_a_listener_are_its_accept_queue() -> None:
         (("-o", "local,,peer"), "called ''"),
         (("--sort", "-snd_cwmd"), "Did you mean snd_cwnd"),
         (("--count-by", "stat"), "Did you mean state"),
+        (("--count-by", "state", "--sort", "rtt"), "its own columns and order"),
         (("--format", "crash"), "this command can't give it"),
     ],
 )

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from sockcrash.decode.chosen import checked_level
 from sockcrash.kernel import uapi
 from sockcrash.kernel.options import LEVELS, ROWS, SMC, STREAM, answers, option_group
 from sockcrash.kernel.options.row import EVERY_KIND, Option
@@ -67,6 +68,12 @@ def test_levels_are_those_of_the_headers() -> None:
     assert {name: known[name] for name in LEVELS if name in known} == {
         name: number for name, number in LEVELS.items() if name in known
     }
+
+
+@pytest.mark.parametrize("name", ["SOL_TCP", "sol_tcp", "TCP", "IPPROTO_TCP"])
+def test_names_of_a_level(name: str) -> None:
+    assert socket.SOL_TCP == socket.IPPROTO_TCP
+    assert checked_level(name) == "IPPROTO_TCP"
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)

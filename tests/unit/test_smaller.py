@@ -71,7 +71,7 @@ def test_what_is_not_told_is_absent(listener: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["snd_cwnd = 1"], ["-o", "snd_cwnd"], ["-o", "tcp_nodelay"], ["tcp_nodelay = 1"]]
+    "args", [["snd_cwnd = 1"], ["-o", "snd_cwnd"], ["-o", "tcp_nodelay"], ["tcp_nodelay = 1"], ["--drgn"]]
 )
 def test_what_only_memory_knows_is_refused_with_the_reason(args: list[str]) -> None:
     with pytest.raises(TargetError, match="only root may read") as raised:

@@ -60,6 +60,12 @@ def test_more_segments_than_a_header_counts(tmp_path):
     assert len(list(parse(content).ranges)) == count
 
 
+def test_a_cut_file_says_how_much_is_missing():
+    content = serialize(made([(BASE, b"abc" * 50), (BASE + (1 << 20), b"x" * 3000)]))
+    with pytest.raises(TargetError, match=r"cut short: 3100 bytes are missing"):
+        parse(content[:-3100])
+
+
 @settings(max_examples=300)
 @given(st.data())
 def test_damage_is_an_error_and_nothing_else(data):

@@ -104,3 +104,19 @@ def test_any_text_is_a_spec_or_a_usage_error(text: str) -> None:
 def test_an_address_with_0x_is_always_one(number: int) -> None:
     assert parse_spec(f"0x{number:x}").number == number
     assert parse_spec(f"{number:016x}") == Spec(f"{number:016x}", "address", number)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("127.0.0.1:443", "Did you mean tcp:127.0.0.1:443?"),
+        (":443", "Did you mean tcp::443?"),
+        ("[::1]:443", "Did you mean tcp:[::1]:443?"),
+        ("10.0.0.1:5-10.0.0.2:6", "Did you mean tcp:10.0.0.1:5-10.0.0.2:6?"),
+        ("443", "Did you mean tcp::443, pid:443 or ino:443?"),
+    ],
+)
+def test_what_was_meant(text: str, meant: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_spec(text)
+    assert refused.value.message.endswith(meant)

@@ -60,6 +60,7 @@ def refusal(path: Path | str, *, vmcoreinfo_given: bool = False) -> str:
             "a kernel module, not a dump",
         ),
         (kdump(split=1), "one part of a split dump | join the parts: makedumpfile --reassemble"),
+        (kdump()[:100], "cut short within its headers (100 bytes)"),
         (kdump()[:5000], "cut short within its headers (5000 bytes)"),
         (FLATTENED, "flattened dump that is cut short"),
     ],

@@ -106,3 +106,19 @@ def _scribbled(core: bytes, seed: int) -> bytearray:
         garbage = (0, 1, 0x8000, (1 << 64) - 1, noise.getrandbits(64), noise.getrandbits(24))
         struct.pack_into("<Q", damaged, at, noise.choice(garbage))
     return damaged
+
+
+def test_no_snapshot_of_a_snapshot(tmp_path: Path) -> None:
+    """What holds a socket is looked for in tasks and tables, which a snapshot has not."""
+    core = SHELF / "6.1" / "vmcore.xz"
+    done = sockcrash_process("snapshot", "-c", str(core), "-o", str(tmp_path / "smaller.xz"), "tcp::16971")
+    assert done.status == 1
+    assert "can't be taken of a snapshot" in done.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("address", ["-1", "1" + "0" * 16])
+def test_an_address_that_no_pointer_can_hold(address: str) -> None:
+    done = sockcrash_process("struct", "-c", str(SHELF / "6.1" / "vmcore.xz"), "tcp_sock", "--", address)
+    assert (done.status, done.out) == (2, "")
+    assert "they have 64 bits" in done.err
