@@ -211,7 +211,7 @@ class Session:
         values: list[Any] = [timer.expires_in_ms for timer in record.timers or ()]
         values += [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
         values += [option.value for option in options]
-        if Absent in map(type, values) and any(map(_unreadable, values)):
+        if any([value.__class__ is Absent and value.reason is Reason.UNREADABLE for value in values]):
             self.unreadable = True
 
 

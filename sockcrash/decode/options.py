@@ -266,7 +266,8 @@ def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
 
 
 def _hole(inputs: tuple[Any, ...]) -> Absent | None:
-    return next((one for one in inputs if isinstance(one, Absent) and one.reason is Reason.UNREADABLE), None)
+    holes = [one for one in inputs if one.__class__ is Absent and one.reason is Reason.UNREADABLE]
+    return holes[0] if holes else None
 
 
 def _value(context: Context, bound: BoundOption, inputs: tuple[Any, ...], *, absent: bool) -> Any:

@@ -66,7 +66,7 @@ _NAMED = 3
 # Members that hardly two sockets have alike.
 _LIVELY = {
     "__sk_common.skc_cookie.counter", "rcv_nxt", "rmem_alloc", "sk_rcvbuf", "sk_sndbuf", "sk.__sk_common.skc_dport",
-    "mss_cache", "window_clamp", "write_seq", "rcv_wup", "sk_dst_cache",
+    "mss_cache", "window_clamp", "write_seq", "rcv_wup", "sk_dst_cache", "tsoffset", "__sk_common.skc_num",
 }  # fmt: skip
 _NOT_GIVEN = Absent(Reason.NOT_IN_KERNEL, "getsockopt of this kernel does not return it")
 
