@@ -201,7 +201,8 @@ class Session:
         if record.torn:
             self.unreadable = True
         for value in values:
-            if value.__class__ in _TELLING and _unreadable(value):
+            kind = value.__class__
+            if kind in _TELLING and (kind is not Endpoint or value.address is None) and _unreadable(value):
                 self.unreadable = True
 
     def note(self, record: SocketRecord) -> None:
@@ -211,7 +212,8 @@ class Session:
         values: list[Any] = [timer.expires_in_ms for timer in record.timers or ()]
         values += [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
         values += [option.value for option in options]
-        if any([value.__class__ is Absent and value.reason is Reason.UNREADABLE for value in values]):
+        lost = [value.reason for value in values if value.__class__ is Absent]
+        if Reason.UNREADABLE in lost:
             self.unreadable = True
 
 
@@ -220,7 +222,7 @@ def _unreadable(value: Any) -> bool:
     if isinstance(value, Absent):
         return value.reason is Reason.UNREADABLE
     if isinstance(value, Endpoint):
-        return value.address is None and any(map(_unreadable, value.members().values()))
+        return any(map(_unreadable, value.members().values()))
     if isinstance(value, OptionValue):
         return _unreadable(value.value)
     if isinstance(value, Section):

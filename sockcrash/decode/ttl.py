@@ -122,7 +122,7 @@ def unwatched(state: str, keepopen: bool, timers: Collection[Timer]) -> Absent |
     """Why no timer ends a full socket; None where one runs."""
     if state == "LISTEN":
         return _LISTENER
-    return None if any([timer.pending for timer in timers]) else _unwatched(state, keepopen, timers)
+    return None if any(timer.pending for timer in timers) else _unwatched(state, keepopen, timers)
 
 
 def connection_gives_up(facts: Facts) -> GivesUp | Absent:

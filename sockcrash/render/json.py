@@ -41,6 +41,7 @@ __all__ = (
     "layout_object",
     "members_object",
     "only_options",
+    "record_json",
     "record_object",
 )
 
@@ -71,8 +72,22 @@ def _hexadecimal(value: Any) -> str:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
+def record_json(record: SocketRecord) -> str:
+    """One record as JSON. Options that many sockets have alike are written once, where orjson can do it."""
+    if orjson is not None:
+        try:
+            return orjson.dumps(_object(record, _written), _hexadecimal).decode()
+        except TypeError:
+            pass
+    return dumps(record_object(record))
+
+
 def record_object(record: SocketRecord) -> dict[str, Any]:
     """The JSON object of one record."""
+    return _object(record, _option_object)
+
+
+def _object(record: SocketRecord, option: Callable[[OptionValue, dict[str, str]], Any]) -> dict[str, Any]:
     absent: dict[str, str] = {}
     plain = partial(or_null, absent)
     out: dict[str, Any] = {
@@ -117,14 +132,14 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
     if record.gives_up is not None:
         out["gives_up"] = gives_up_object(plain("gives_up", record.gives_up))
     if record.queues is not None:
-        if not any([queue.skbs for queue in record.queues]):
+        if not any(queue.skbs for queue in record.queues):
             out["queues"] = _shared(record.queues, queues_object, absent)
         else:
             out["queues"] = queues_object(record.queues, absent)
     if isinstance(record.options, Absent):
         out["options"] = plain("options", record.options)
     elif record.options is not None:
-        out["options"] = _options(record.options, absent)
+        out["options"] = _options(record.options, option, absent)
     out["absent"] = absent
     return out
 
@@ -183,7 +198,7 @@ def only_options(record: SocketRecord) -> SocketRecord:
 
 
 T = TypeVar("T")
-# What was made of objects that many records share, by their identities: the object, what was made, what is absent in it.
+# Of objects that many records share, by their identities: the object, what was made of it, what is absent in it.
 _kept: dict[int, tuple[Any, Any, dict[str, str]]] = {}
 _MOST_KEPT = 4096
 
@@ -203,15 +218,25 @@ def _keep(value: T, make: Callable[[T, dict[str, str]], Any]) -> tuple[Any, Any,
     return kept
 
 
-def _options(options: tuple[OptionValue, ...], absent: dict[str, str]) -> list[dict[str, Any]]:
+def _options(
+    options: tuple[OptionValue, ...],
+    make: Callable[[OptionValue, dict[str, str]], Any],
+    absent: dict[str, str],
+) -> list[Any]:
+    if make is not _written:
+        return [make(option, absent) for option in options]
     made = []
     find = _kept.get
     for option in options:
-        _, shown, why = find(id(option)) or _keep(option, _option_object)
+        _, shown, why = find(id(option)) or _keep(option, make)
         if why:
             absent |= why
         made.append(shown)
     return made
+
+
+def _written(option: OptionValue, absent: dict[str, str]) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(_option_object(option, absent), _hexadecimal))
 
 
 def _option_object(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:

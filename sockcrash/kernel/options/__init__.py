@@ -129,8 +129,8 @@ _OF_STREAMS = ("IP_PKTOPTIONS", "IPV6_2292PKTOPTIONS")
 
 
 def deciding(kernel: Kernel, kind: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Of the values of the kind's group. tcp: mc_index, mcast_oif, name of the ULP. mptcp: the first subflow, flags. packet: sk_type. inet: that and
-    sk_protocol. unix: addr. vsock: port and context. Others: nothing."""
+    """Of the values of the kind's group: tcp: mc_index, mcast_oif, name of the ULP. mptcp: the first subflow, flags.
+    packet: sk_type. inet: that and sk_protocol. unix: addr. vsock: port and context. Others: nothing."""
     memo: dict[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = kernel.cache.setdefault("deciding", {})
     if kind not in memo:
         index, names = index_of(kernel, kind), _GROUPS[kind][1]

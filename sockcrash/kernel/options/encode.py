@@ -43,18 +43,20 @@ class _Form:
     size: int
 
 
-def _form_of(kernel: Kernel, ctype: str) -> _Form:
-    memo: dict[str, _Form] = kernel.cache.setdefault("forms of structs", {})
-    if ctype not in memo:
-        memo[ctype] = _form(kernel, ctype)
-    return memo[ctype]
+def _form_of(kernel: Kernel, ctype: str, prefix: str) -> _Form:
+    memo: dict[tuple[str, str], _Form] = kernel.cache.setdefault("forms of structs", {})
+    key = (ctype, prefix)
+    if key not in memo:
+        memo[key] = _form(kernel, ctype, prefix)
+    return memo[key]
 
 
-def _form(kernel: Kernel, ctype: str) -> _Form:
+def _form(kernel: Kernel, ctype: str, prefix: str) -> _Form:
     layout, end = kernel.byte_order, 0
     whole: list[tuple[str, int]] = []
     parts: dict[str, Spot] = {}
-    for name, spot in sorted(members_of(kernel, ctype).items(), key=lambda pair: pair[1].offset):
+    for member, spot in sorted(members_of(kernel, ctype).items(), key=lambda pair: pair[1].offset):
+        name = member.removeprefix(prefix)
         if spot.bits or spot.count != 1 or spot.code not in _CODES or spot.offset < end:
             parts[name] = spot
             continue
@@ -66,9 +68,9 @@ def _form(kernel: Kernel, ctype: str) -> _Form:
     return _Form(struct.Struct(f"{layout}{size - end + 8}x").pack, tuple(whole), parts, size)
 
 
-def encode(kernel: Kernel, ctype: str, values: Mapping[str, int]) -> bytes:
-    """The struct with ``values`` in its members, zeroes elsewhere."""
-    form, given = _form_of(kernel, ctype), values.get
+def encode(kernel: Kernel, ctype: str, values: Mapping[str, int], prefix: str = "") -> bytes:
+    """The struct with ``values`` in its members, zeroes elsewhere; their names have lost the ``prefix`` of all."""
+    form, given = _form_of(kernel, ctype, prefix), values.get
     content = bytearray(form.pack(*[given(name, 0) & mask for name, mask in form.whole]))
     order = "little" if kernel.byte_order == "<" else "big"
     for name in form.parts.keys() & values.keys():

@@ -67,9 +67,7 @@ def info_fields() -> tuple[Field, ...]:
 
 def tcp_info(context: Context, *members: Any) -> Any:
     """struct tcp_info as an object, without the prefix ``tcpi_``; members that this kernel lacks are left out."""
-    have = {
-        name: value for name, value in zip(_NAMES, members, strict=True) if value.__class__ is not Absent
-    }
+    have = {name: value for name, value in zip(_NAMES, members, strict=True) if value.__class__ is not Absent}
     try:
         info = _listener(have) if have["__sk_common.skc_state"] == uapi.LISTEN else _stream(context, have)
     except drgn.FaultError as error:
@@ -191,9 +189,7 @@ def _text(value: dict[str, int]) -> str:
 
 
 def _bytes(context: Context, value: dict[str, int], *_: Any) -> bytes:
-    return encode(
-        context.kernel, "struct tcp_info", {f"tcpi_{name}": number for name, number in value.items()}
-    )
+    return encode(context.kernel, "struct tcp_info", value, "tcpi_")
 
 
 INFO = Option(
