@@ -133,7 +133,7 @@ def _show(
 
         _texts(record_text(record, every=every) for record in records)
     elif output_format in ("json", "jsonl"):
-        write(objects(map(json.record_object, records), session.target.describe(), output_format))
+        write(objects(records, session.target.describe(), output_format, json.record_json))
     elif output_format == "crash":
         from sockcrash.render.crash import record_crash
 

@@ -86,10 +86,10 @@ def command(
 def _show(target: dict[str, Any], records: Iterable[SocketRecord], every: bool, output_format: str) -> None:
     full = (record for record in records if record.options is not None)
     if output_format in ("json", "jsonl"):
-        from sockcrash.render.json import only_options, record_object
+        from sockcrash.render.json import only_options, record_json
         from sockcrash.render.stream import objects
 
-        write(objects((record_object(only_options(record)) for record in full), target, output_format))
+        write(objects(map(only_options, full), target, output_format, record_json))
     elif output_format == "text":
         write_lines(_lines(full, every))
     else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,6 +34,8 @@ __all__ = ("Session", "parse_specs", "several")
 
 # Values that may be unreadable, or have something unreadable in them.
 _TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
+
+_REASON = attrgetter("reason")
 
 logger = logging.getLogger("sockcrash")
 
@@ -198,28 +201,32 @@ class Session:
         if record.torn:
             self.unreadable = True
         for value in values:
-            if value.__class__ in _TELLING and _unreadable(value):
+            kind = value.__class__
+            if kind in _TELLING and (kind is not Endpoint or value.address is None) and _unreadable(value):
                 self.unreadable = True
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
+        self.note_values(record, vars(record).values())
         options = record.options if isinstance(record.options, tuple) else ()
-        timers = [timer.expires_in_ms for timer in record.timers or ()]
-        queues = [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
-        values = [option.value for option in options]
-        self.note_values(record, (*vars(record).values(), *values, *timers, *queues))
+        values: list[Any] = [timer.expires_in_ms for timer in record.timers or ()]
+        values += [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
+        values += [option.value for option in options]
+        lost = [value.reason for value in values if value.__class__ is Absent]
+        if Reason.UNREADABLE in lost:
+            self.unreadable = True
 
 
 def _unreadable(value: Any) -> bool:
     """Whether a value is unreadable, or a member of an end or of a section, or the value of an option."""
-    if isinstance(value, Endpoint):
-        return value.address is None and any(map(_unreadable, value.members().values()))
     if isinstance(value, Absent):
         return value.reason is Reason.UNREADABLE
+    if isinstance(value, Endpoint):
+        return any(map(_unreadable, value.members().values()))
     if isinstance(value, OptionValue):
         return _unreadable(value.value)
     if isinstance(value, Section):
-        return any(one.reason is Reason.UNREADABLE for one in value.lost().values())
+        return Reason.UNREADABLE in map(_REASON, value.lost().values())
     return False
 
 

@@ -20,7 +20,7 @@ from sockcrash.decode.sock import sock_section
 from sockcrash.decode.surroundings import cgroup_path, device_name
 from sockcrash.decode.tcp import tcp_section
 from sockcrash.decode.timers import minisock_timers, tcp_timers
-from sockcrash.decode.ttl import Facts, connection_gives_up
+from sockcrash.decode.ttl import Facts, connection_gives_up, unwatched
 from sockcrash.decode.ttl_mini import mini_gives_up
 from sockcrash.decode.want import EVERYTHING, Want
 from sockcrash.kernel import uapi
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sockcrash.decode.owner import Owners
     from sockcrash.kernel.view import Kernel, Reader
     from sockcrash.locate.address import Handle
-    from sockcrash.model import OptionValue
+    from sockcrash.model import OptionValue, Owner
 
 __all__ = ("decode", "decoder")
 
@@ -177,7 +177,10 @@ def _full(
             closed = identity["skc_state"] == uapi.FIN_WAIT2 and full["dead"] == 1
             fields["timers"] = tcp_timers(kernel.clock(), own, rest[1], closed=closed)
         if "gives_up" in want.parts:
-            fields["gives_up"] = connection_gives_up(_facts(kernel, fields, parts, rest[1]))
+            watch = unwatched(fields["state"], full["keepopen"] == 1, fields["timers"])
+            fields["gives_up"] = (
+                connection_gives_up(_facts(kernel, fields, parts, rest[1])) if watch is None else watch
+            )
     else:
         fields |= family_fields(kernel, handle.kind.name, parts)
     if "queues" in want.parts:
@@ -185,7 +188,7 @@ def _full(
     if owners is not None and "owners" in want.parts:
         fields["owners"] = owners.of(handle, full, part_of(kernel, handle, own))
     if owners is not None:
-        fields |= _around(owners, handle, identity, own, want)
+        fields |= _around(owners, handle, identity, own, want, fields.get("owners"))
     fields |= {
         "type": name_in(uapi.TYPES, type_),
         "protocol": name_in(protocols_of(family), protocol),
@@ -214,11 +217,18 @@ def _facts(kernel: Kernel, fields: dict[str, Any], parts: Parts, armed: Section)
     )
 
 
-def _around(owners: Owners, handle: Handle, identity: Section, own: Section, want: Want) -> dict[str, Any]:
+def _around(
+    owners: Owners,
+    handle: Handle,
+    identity: Section,
+    own: Section,
+    want: Want,
+    held: tuple[Owner, ...] | Absent | None,
+) -> dict[str, Any]:
     """Who is at the other end, and in the namespace."""
     found: dict[str, Any] = {}
     if "other_end" in want.parts:
-        found["other_end"] = owners.other_end(handle, identity, own)
+        found["other_end"] = owners.other_end(handle, identity, own, held)
     if "namespace" in want.parts:
         found["netns_names"], found["netns_processes"] = owners.namespace(handle, identity["netns"])
     return found
@@ -254,7 +264,7 @@ def _mini(
         "timers": timers,
     }
     if owners is not None:
-        fields |= _around(owners, handle, identity, mini, want)
+        fields |= _around(owners, handle, identity, mini, want, fields["owners"])
     if "gives_up" in want.parts:
         fields["gives_up"] = mini_gives_up(kernel, mini, fields["state"], identity["skc_net"], timers[0])
     return quick(SocketRecord, fields)

@@ -14,7 +14,7 @@ from sockcrash.decode.options import plan_of, socket_options
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import IDENTITY
 from sockcrash.kernel.mptcp import owner_of_subflow
-from sockcrash.kernel.options import bound_options, deciding, handed_on, index_of, option_group
+from sockcrash.kernel.options import bound_options, deciding, handed_on, option_group
 from sockcrash.kernel.tables_other import array_sockets, unix_sockets
 from sockcrash.kernel.tables_tcp import listeners
 from sockcrash.model import Absent, OptionValue, Section
@@ -228,7 +228,7 @@ def _place(kernel: Kernel, kind: str, identity: Section, values: tuple[Any, ...]
         if family == uapi.AF_INET:
             return _Place(key, identity["skc_rcv_saddr"], identity["skc_rcv_saddr"] == 0)
         return _Place(key, identity["skc_v6_rcv_saddr"], identity["skc_v6_rcv_saddr"] == _ANY6)
-    known = deciding(kind, values, index_of(kernel, kind))
+    known = deciding(kernel, kind, values)
     if kind == "unix":
         return _Place(known)  # An accepted socket shares the name of its listener, not its namespace.
     port, context = known

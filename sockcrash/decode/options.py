@@ -24,7 +24,6 @@ from sockcrash.kernel.options import (
     bound_options,
     deciding,
     first_subflow_options,
-    index_of,
     option_group,
 )
 from sockcrash.kernel.options.context import Context
@@ -34,7 +33,7 @@ from sockcrash.kernel.options.settings import read_settings
 from sockcrash.model import Absent, OptionValue, Reason, quick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sockcrash.kernel.view import Kernel
     from sockcrash.model import Section
@@ -47,6 +46,7 @@ logger = logging.getLogger(__name__)
 _GARBAGE = (ArithmeticError, LookupError, TypeError, ValueError, struct.error)
 _NONSENSE = Absent(Reason.UNREADABLE, "what lies there can't be right")
 _MOST_REMEMBERED = 1024
+_MOST_ALIKE = 256
 _BLOCK = 16
 
 
@@ -63,8 +63,8 @@ class _Block:
         self.rows = rows
         self.kept = kept
         self.inputs = _joined(rows)
-        self.fresh = rows[0].row.fresh
-        self.memo: dict[tuple[Any, ...], list[OptionValue]] = {}
+        self.fresh, self.lively = rows[0].row.fresh, rows[0].lively
+        self._memo: dict[tuple[Any, ...], list[OptionValue]] = {}
 
     def make(self, context: Context, values: tuple[Any, ...]) -> list[OptionValue]:
         """The options of these rows."""
@@ -74,6 +74,51 @@ class _Block:
             return made
         return [option for option in made if option.differs or (option.level, option.name) in kept]
 
+    def remembered(
+        self, context: Context, inputs: tuple[Any, ...], values: tuple[Any, ...]
+    ) -> list[OptionValue]:
+        """The same, of ``inputs`` that tell all."""
+        options = self._memo.get(inputs)
+        if options is None:
+            if len(self._memo) >= _MOST_REMEMBERED:
+                self._memo.clear()
+            options = self._memo[inputs] = self.make(context, values)
+        return options
+
+
+# What blocks gave that need not be asked again, and the next one that must be.
+_Run: TypeAlias = "tuple[list[OptionValue], _Block | None]"
+
+
+class _Blocks:
+    """All blocks in their order; most sockets have all of the members alike that are not lively."""
+
+    def __init__(self, blocks: list[_Block]) -> None:
+        self._blocks = blocks
+        self._inputs = _joined([row for block in blocks if not block.lively for row in block.rows])
+        self._memo: dict[tuple[Any, ...], list[_Run]] = {}
+
+    def runs(self, context: Context, values: tuple[Any, ...]) -> list[_Run]:
+        """The options of a socket, but for blocks whose members it has for itself, or that look beyond them."""
+        inputs = self._inputs(values)
+        runs = self._memo.get(inputs)
+        if runs is None:
+            if len(self._memo) >= _MOST_ALIKE:
+                self._memo.clear()
+            runs = self._memo[inputs] = list(self._made(context, values))
+        return runs
+
+    def _made(self, context: Context, values: tuple[Any, ...]) -> Iterator[_Run]:
+        run: list[OptionValue] = []
+        for block in self._blocks:
+            inputs = block.inputs(values)
+            if block.lively or (block.fresh and inputs[0]):
+                yield run, block
+                run = []
+            else:
+                run += block.remembered(context, inputs, values)
+        yield run, None
+
 
 class Plan:
     """The options of all sockets of one kind, family and namespace; values that were made once are used again."""
@@ -81,7 +126,7 @@ class Plan:
     def __init__(self, context: Context, rows: Iterable[BoundOption]) -> None:
         self.context = context
         self._rows = [row for row in rows if answers(row.row, context.kind, context.family, context.variant)]
-        self._blocks: dict[tuple[bool, Kept], list[_Block]] = {}
+        self._blocks: dict[tuple[bool, Kept], _Blocks] = {}
 
     def options(
         self, address: int, values: tuple[Any, ...], *, facts: bool, kept: Kept = None
@@ -89,7 +134,11 @@ class Plan:
         """Options in order of level and number; without ``facts`` those that nobody sets are left out."""
         found: list[OptionValue] = []
         here: Context | None = None
-        for block in self._blocks.get((facts, kept)) or self._make_blocks(facts, kept):
+        blocks = self._blocks.get((facts, kept)) or self._make_blocks(facts, kept)
+        for run, block in blocks.runs(self.context, values):
+            found += run
+            if block is None:
+                break
             inputs = block.inputs(values)
             if block.fresh and inputs[0]:
                 if here is None:
@@ -97,16 +146,11 @@ class Plan:
                         self.context, address=address, clock=self.context.kernel.clock()
                     )
                 found += block.make(here, values)
-                continue
-            options = block.memo.get(inputs)
-            if options is None:
-                if len(block.memo) >= _MOST_REMEMBERED:
-                    block.memo.clear()
-                options = block.memo[inputs] = block.make(self.context, values)
-            found += options
+            else:
+                found += block.remembered(self.context, inputs, values)
         return found
 
-    def _make_blocks(self, facts: bool, kept: Kept) -> list[_Block]:
+    def _make_blocks(self, facts: bool, kept: Kept) -> _Blocks:
         """Rows in their order; those that follow a pointer, or change with every packet, stand alone."""
         groups: list[list[BoundOption]] = [[]]
         for row in self._rows:
@@ -120,7 +164,7 @@ class Plan:
                 groups[-1].append(row)
         if len(self._blocks) >= _MOST_KEPT:
             self._blocks.clear()
-        blocks = self._blocks[facts, kept] = [_Block(group, kept) for group in groups if group]
+        blocks = self._blocks[facts, kept] = _Blocks([_Block(group, kept) for group in groups if group])
         return blocks
 
 
@@ -149,7 +193,7 @@ def plan_of(kernel: Kernel, kind: str, identity: Section, values: tuple[Any, ...
 
 def _traits(kernel: Kernel, kind: str, family: int, values: tuple[Any, ...]) -> tuple[bool, str]:
     """Whether a listener made the socket, and its variant (see Context)."""
-    known = deciding(kind, values, index_of(kernel, kind))
+    known = deciding(kernel, kind, values)
     if kind == "tcp":
         device, device6, ulp = known
         syn_device = device if family == uapi.AF_INET else device6
@@ -187,7 +231,7 @@ def _with_first_subflow(
     kernel: Kernel, own: list[OptionValue], values: tuple[Any, ...], *, facts: bool, kept: Kept
 ) -> list[OptionValue]:
     """What an MPTCP socket answers for its first subflow: some options, or all once it fell back to TCP."""
-    first, flags = deciding("mptcp", values, index_of(kernel, "mptcp"))
+    first, flags = deciding(kernel, "mptcp", values)
     if not isinstance(first, int) or not first:
         return own
     identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(first)
@@ -213,44 +257,48 @@ def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
         return _absent(bound, context.kernel.unreadable(error))
 
 
-def _absent(bound: BoundOption, why: Absent, default: Any = None, source: str | None = None) -> OptionValue:
+def _absent(bound: BoundOption, why: Absent) -> OptionValue:
     row = bound.row
-    return OptionValue(row.level, row.name, row.number, why, "", None, why, bound.member, default, source)
+    return OptionValue(row.level, row.name, row.number, why, "", None, why, bound.member, None, None)
 
 
 def _made(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> OptionValue:
     row = bound.row
-    value = _value(context, bound, inputs) if bound.lost is None else bound.lost
-    hole = next((one for one in inputs if isinstance(one, Absent) and one.reason is Reason.UNREADABLE), None)
+    absent = Absent in map(type, inputs)
+    value = _value(context, bound, inputs, absent=absent) if bound.lost is None else bound.lost
+    hole = _hole(inputs) if absent else None
     default, source = _default(context, bound, inputs, hole)
+    fields = {
+        "level": row.level,
+        "name": row.name,
+        "number": row.number,
+        "value": value,
+        "text": "",
+        "origin": None,
+        "raw": value,
+        "member": bound.member,
+        "default": default,
+        "default_from": source,
+    }
     if isinstance(value, Absent):
-        return _absent(bound, value, default, source)
-    text = row.text(context, value, *inputs) if row.text and hole is None else row.codec.text(value)
-    raw = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
-    origin = row.origin(context, value, default, *inputs) if hole is None else None
-    usual = "" if default is None or isinstance(default, Absent) else row.codec.text(default)
-    return quick(
-        OptionValue,
-        {
-            "level": row.level,
-            "name": row.name,
-            "number": row.number,
-            "value": value,
-            "text": text,
-            "origin": origin,
-            "raw": raw,
-            "member": bound.member,
-            "default": default,
-            "default_from": source,
-            "default_text": usual,
-        },
-    )
+        return quick(OptionValue, fields)
+    fields["text"] = row.text(context, value, *inputs) if row.text and hole is None else row.codec.text(value)
+    fields["raw"] = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
+    fields["origin"] = row.origin(context, value, default, *inputs) if hole is None else None
+    if default is not None and not isinstance(default, Absent):
+        fields["default_text"] = row.codec.text(default)
+    return quick(OptionValue, fields)
 
 
-def _value(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Any:
+def _hole(inputs: tuple[Any, ...]) -> Absent | None:
+    holes = [one for one in inputs if one.__class__ is Absent and one.reason is Reason.UNREADABLE]
+    return holes[0] if holes else None
+
+
+def _value(context: Context, bound: BoundOption, inputs: tuple[Any, ...], *, absent: bool) -> Any:
     row = bound.row
     fields = inputs[: len(row.fields)]
-    if not row.lenient:
+    if absent and not row.lenient:
         for one in fields:
             if isinstance(one, Absent):
                 return one

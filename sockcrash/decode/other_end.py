@@ -54,12 +54,24 @@ class OtherEnds:
         self._holders = holders
         self._holes = False
         self._by_ends: dict[str, dict[Ends, int | tuple[int, ...]]] = {}
+        self._met: dict[int, OtherEnd] = {}
 
-    def of(self, handle: Handle, identity: Section, own: Section) -> tuple[OtherEnd, ...] | Absent:
+    def of(
+        self, handle: Handle, identity: Section, own: Section, owners: tuple[Owner, ...] | Absent | None
+    ) -> tuple[OtherEnd, ...] | Absent:
         """Usually one. Several if the same addresses are in use in several namespaces; Absent if there is none.
 
-        ``own`` is the section of the socket's kind.
+        ``own`` is the section of the socket's kind, ``owners`` its own if they are known: of a dump they are kept for
+        the socket that was found, which will ask for them.
         """
+        asked_before = len(self._met)
+        found = self._of(handle, identity, own)
+        if owners is not None and found and len(self._met) == asked_before and not self._kernel.live:
+            fields = {"address": handle.address, "kind": handle.kind.name, "netns": identity["netns"]}
+            self._met[handle.address] = quick(OtherEnd, {**fields, "owners": owners})
+        return found
+
+    def _of(self, handle: Handle, identity: Section, own: Section) -> tuple[OtherEnd, ...] | Absent:
         index = self._kernel.index
         if index is not None:
             held = index[handle.address].other_end
@@ -108,6 +120,9 @@ class OtherEnds:
         return not self._kernel.live or ends_at(self._kernel, address) == ends
 
     def _at(self, address: int) -> OtherEnd:
+        known = self._met.pop(address, None)
+        if known is not None:
+            return known
         kernel = self._kernel
         (identity,) = kernel.reader(IDENTITY).sections(address)
         kind = mini_kind(identity["skc_family"], identity["skc_state"])

@@ -65,9 +65,18 @@ class Owners:
             handle, rest, owner_of_subflow(self._kernel, handle.address) if handle.kind.name == "tcp" else 0
         )
 
-    def other_end(self, handle: Handle, identity: Section, own: Section) -> tuple[OtherEnd, ...] | Absent:
-        """The sockets at the other end, and who holds them; ``own`` is the section of the socket's kind."""
-        return self._ends.of(handle, identity, own)
+    def other_end(
+        self,
+        handle: Handle,
+        identity: Section,
+        own: Section,
+        owners: tuple[Owner, ...] | Absent | None = None,
+    ) -> tuple[OtherEnd, ...] | Absent:
+        """The sockets at the other end, and who holds them.
+
+        ``own`` is the section of the socket's kind, ``owners`` its own holders if they are known.
+        """
+        return self._ends.of(handle, identity, own, owners)
 
     def namespace(self, handle: Handle, netns: int | Absent) -> tuple[tuple[str, ...], int | Absent]:
         """Where the socket's namespace is mounted, and how many processes are in it."""

@@ -23,7 +23,9 @@ _STOPPED = Absent(Reason.NOT_APPLICABLE, "not running")
 _XMIT = {1: "retransmit", 3: "persist", 5: "loss-probe", 6: "rack-reorder"}
 _OTHERS = ("delayed-ack", "keepalive", "fin-wait2", "pacing", "compressed-ack", "time-wait", "syn-ack")
 _IDLE = {name: Timer(name, False, _STOPPED) for name in (*_XMIT.values(), *_OTHERS)}
+_NONE_RUNS = tuple(_IDLE[name] for name in (*_XMIT.values(), *_OTHERS[:5]))
 _DELACK_TIMER = 2  # ICSK_ACK_TIMER
+_CLEARED = (0, 0, 0, 0, 0)
 # of the tcp section
 INPUTS = ("icsk_pending", "icsk_ack.pending")
 
@@ -34,24 +36,21 @@ def tcp_timers(clock: Clock, tcp: Section, timers: Section, *, closed: bool) -> 
     ``closed``: in FIN_WAIT2, and nobody has it open: then keepalive's timer counts the time that the peer has.
     """
     armed, expires = timers["keepalive_armed"], timers["keepalive_expires"]
-    event = tcp["icsk_pending"]
+    event, pending = tcp["icsk_pending"], tcp["icsk_ack.pending"]
+    pacing, compressed = timers["pacing_state"], timers["compressed_ack_state"]
+    if (armed, event, pending, pacing, compressed) == _CLEARED:
+        return _NONE_RUNS
     xmit = [
         _timer(clock, name, _equal(event, number), timers["xmit_expires"]) for number, name in _XMIT.items()
     ]
-    delack = _bit(tcp["icsk_ack.pending"], _DELACK_TIMER)
+    delack = _bit(pending, _DELACK_TIMER)
     return (
         *xmit,
         _timer(clock, "delayed-ack", delack, timers["delack_expires"]),
         _timer(clock, "keepalive", 0 if closed else armed, expires),
         _timer(clock, "fin-wait2", armed if closed else 0, expires),
-        _timer(clock, "pacing", timers["pacing_state"], timers["pacing_expires"], _of_ns),
-        _timer(
-            clock,
-            "compressed-ack",
-            timers["compressed_ack_state"],
-            timers["compressed_ack_expires"],
-            _of_ns,
-        ),
+        _timer(clock, "pacing", pacing, timers["pacing_expires"], _of_ns),
+        _timer(clock, "compressed-ack", compressed, timers["compressed_ack_expires"], _of_ns),
     )
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
     from sockcrash.model import Timer
 
-__all__ = ("NO_TIMER", "RTO_MAX", "TIMEWAIT", "Facts", "connection_gives_up")
+__all__ = ("NO_TIMER", "RTO_MAX", "TIMEWAIT", "Facts", "connection_gives_up", "unwatched")
 
 # include/net/tcp.h, in seconds: TCP_RTO_MAX, TCP_TIMEWAIT_LEN; TCP_RTO_MIN and TCP_TIMEOUT_INIT in ms
 RTO_MAX, TIMEWAIT, _RTO_MIN_MS, _TIMEOUT_INIT_MS = 120, 60, 200, 1000
@@ -118,12 +118,15 @@ _NEEDED_SETTINGS = (
 )
 
 
-def connection_gives_up(facts: Facts) -> GivesUp | Absent:
-    """When the kernel ends a full socket by itself, as things stand; absent when it never does."""
-    if facts.state == "LISTEN":
+def unwatched(state: str, keepopen: bool, timers: Collection[Timer]) -> Absent | None:
+    """Why no timer ends a full socket; None where one runs."""
+    if state == "LISTEN":
         return _LISTENER
-    if not any(timer.pending for timer in facts.timers.values()):
-        return _unwatched(facts)
+    return None if any(timer.pending for timer in timers) else _unwatched(state, keepopen, timers)
+
+
+def connection_gives_up(facts: Facts) -> GivesUp | Absent:
+    """When the kernel ends a full socket by itself of which a timer runs; absent when it never does."""
     missing = [facts.tcp[name] for name in _NEEDED] + [facts.sysctl[one.name] for one in _NEEDED_SETTINGS]
     lost = next((value for value in missing if isinstance(value, Absent)), facts.clock.lost)
     if lost is not None:
@@ -139,16 +142,16 @@ def connection_gives_up(facts: Facts) -> GivesUp | Absent:
         if not facts.tcp["packets_out"] and not facts.tcp["notsent_bytes"]:
             return _keepalive(facts)
         return NO_TIMER
-    return _unwatched(facts)
+    return _unwatched(facts.state, facts.keepopen, facts.timers.values())
 
 
-def _unwatched(facts: Facts) -> Absent:
-    """Why no timer ends it; a timer that can't be read may."""
-    lost = [timer.expires_in_ms for timer in facts.timers.values() if not timer.pending]
-    unknown = next((why for why in lost if isinstance(why, Absent) and why.reason is Reason.UNREADABLE), None)
-    if unknown is not None:
-        return unknown
-    return _NEVER_IDLE if facts.state == "ESTABLISHED" and not facts.keepopen else NO_TIMER
+def _unwatched(state: str, keepopen: bool, timers: Collection[Timer]) -> Absent:
+    """A timer that can't be read may end it."""
+    for timer in timers:
+        why = timer.expires_in_ms
+        if not timer.pending and isinstance(why, Absent) and why.reason is Reason.UNREADABLE:
+            return why
+    return _NEVER_IDLE if state == "ESTABLISHED" and not keepopen else NO_TIMER
 
 
 def _made(

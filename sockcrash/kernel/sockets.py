@@ -19,9 +19,11 @@ from sockcrash.kernel.fields_vsock import VSOCK
 from sockcrash.kernel.layout import Group
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_at", "kind_of", "mini_kind")
+__all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_at", "kind_by_content", "kind_of", "mini_kind")
 
 _INET = (uapi.AF_INET, uapi.AF_INET6)
 
@@ -115,21 +117,24 @@ def mini_kind(family: int, state: int) -> Kind | None:
     return _BY_STATE.get(state) if family in _INET else None
 
 
-def kind_at(kernel: Kernel, address: int, content: bytes | None = None) -> Kind:
-    """The kind of the socket object at an address, from ``content`` if its first bytes are there already.
+def kind_at(kernel: Kernel, address: int) -> Kind:
+    """The kind of the socket object at an address.
 
     Of a mini socket nothing behind its common part is read. Raises drgn.FaultError.
     """
-    clock = kernel.clock()
-    if content is not None:
-        return _kind_by(kernel.reader(_HEAD, _FULL_HEAD).decode(content, clock, address))
-    first, second = kernel.reader(_HEAD), kernel.reader(_FULL_HEAD)
+    clock, first, second = kernel.clock(), kernel.reader(_HEAD), kernel.reader(_FULL_HEAD)
     ((family, state),) = first.decode(first.fetch(address), clock, address)
     kind = mini_kind(family, state)
     if kind is not None:
         return kind
     ((type_, protocol),) = second.decode(second.fetch(address), clock, address)
     return kind_of(family, type_, protocol)
+
+
+def kind_by_content(kernel: Kernel) -> Callable[[bytes], Kind]:
+    """What gives the kind of a socket object by its first bytes, for very many of them."""
+    decode, clock = kernel.reader(_HEAD, _FULL_HEAD).decode, kernel.clock()
+    return lambda content: _kind_by(decode(content, clock, 0))
 
 
 @lru_cache(maxsize=256)

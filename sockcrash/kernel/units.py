@@ -49,6 +49,7 @@ EXPRESSIONS: dict[str, str] = {
     "ssthresh": "initial_ssthresh if x >= 0x7FFFFFFF else x",
     "rate": "unlimited if x == c.ulong_max else x",
     "less_one": "x - 1",
+    "nonzero": "x != 0",
     "text": "text(x)",
 }
 NAMES: dict[str, Any] = {

@@ -12,7 +12,6 @@ from sockcrash.errors import NotASocketError
 from sockcrash.kernel.fields import FILE, FULL, SOCKET, SOCKFS
 from sockcrash.kernel.proto import Proto, proto_at, protocols
 from sockcrash.kernel.sockets import Kind, kind_at
-from sockcrash.model import quick
 
 if TYPE_CHECKING:
     from sockcrash.kernel.selection import Index
@@ -57,19 +56,9 @@ def handle_at(
     *,
     proved: bool = True,
     note: str = "",
-    content: bytes | None = None,
 ) -> Handle:
-    """The handle of an object that is known to be in a socket table; its kind is read from it, or from ``content``."""
-    kind = kind_at(kernel, address, content)
-    fields = {
-        "address": address,
-        "kind": kind,
-        "how": how,
-        "proved": proved,
-        "note": note,
-        "content": content,
-    }
-    return quick(Handle, fields)
+    """The handle of an object that is known to be in a socket table; its kind is read from it."""
+    return Handle(address, kind_at(kernel, address), how, proved, note)
 
 
 def prove(kernel: Kernel, address: int, how: str, *, force: bool = False) -> Handle:

@@ -16,7 +16,7 @@ from sockcrash.kernel.fields_netlink import NETLINK
 from sockcrash.kernel.fields_vsock import VSOCK
 from sockcrash.locate.tuple import Ends, Pair, pairs_of
 from sockcrash.locate.unix_name import name_of, spellings
-from sockcrash.locate.walk import elsewhere, handle_of, in_tables
+from sockcrash.locate.walk import elsewhere, handles_of, in_tables
 
 if TYPE_CHECKING:
     from sockcrash.kernel.chains import Complain, Found
@@ -143,7 +143,7 @@ def _fitting(
             levels.setdefault(number, _BY_ENDS)
     if not levels:
         return
-    handle = handle_of(kernel, found, complain)
+    handle = next(handles_of(kernel, [found], complain), None)
     if handle is None:
         return
     for number, level in levels.items():

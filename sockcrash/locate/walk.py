@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import drgn
@@ -11,26 +11,23 @@ import drgn
 from sockcrash.kernel.chains import Complain, Found
 from sockcrash.kernel.files import Descriptor, open_files, socks_of
 from sockcrash.kernel.mptcp import subflows
+from sockcrash.kernel.sockets import kind_at, kind_by_content
 from sockcrash.kernel.tables import table_sockets
 from sockcrash.locate.address import Handle, handle_at
+from sockcrash.model import quick
 
 if TYPE_CHECKING:
+    from sockcrash.kernel.selection import Index
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("all_sockets", "elsewhere", "handle_of", "in_tables")
+__all__ = ("all_sockets", "elsewhere", "handles_of", "in_tables")
 
 
 def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[Handle]:
     """Every socket of every namespace, once: the tables first, then what only files of tasks lead to."""
     seen: dict[int, bool] = {}
-    for found in in_tables(kernel, complain, seen):
-        handle = handle_of(kernel, found, complain, how)
-        if handle is not None:
-            yield handle
-    for found in elsewhere(kernel, complain, seen):
-        handle = handle_of(kernel, found, complain, how)
-        if handle is not None:
-            yield handle
+    yield from handles_of(kernel, in_tables(kernel, complain, seen), complain, how)
+    yield from handles_of(kernel, elsewhere(kernel, complain, seen), complain, how)
 
 
 def in_tables(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iterator[Found]:
@@ -50,7 +47,7 @@ def elsewhere(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iter
             continue
         how = f"fd:{task.pid}/{fd}"
         try:
-            kind = handle_at(kernel, address, how).kind.name
+            kind = kind_at(kernel, address).name
         except drgn.FaultError as error:
             complain(f"a socket at {address:#x} ({how}) is unreadable: {error}")
             continue
@@ -64,20 +61,35 @@ def elsewhere(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> Iter
             yield Found(address, how, ("tcp",))
 
 
-def handle_of(kernel: Kernel, found: Found, complain: Complain, how: str = "") -> Handle | None:
-    """The handle of an object that a walk led to; None, and a complaint, if it is no socket of that table."""
-    entry = None if kernel.index is None else kernel.index[found.address]
-    try:
-        if entry is not None:
-            return handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
-        handle = handle_at(kernel, found.address, how or found.how, content=found.content)
-    except drgn.FaultError as error:
-        complain(f"a socket at {found.address:#x} ({found.how}) is unreadable: {error}")
-        return None
-    if handle.kind.name not in found.kinds:
-        complain(f"what the table of {found.how} sockets leads to at {found.address:#x} is none: left out")
-        return None
-    return handle
+def handles_of(kernel: Kernel, walk: Iterable[Found], complain: Complain, how: str = "") -> Iterator[Handle]:
+    """The handles of objects that a walk led to; a complaint instead, if one is no socket of that table."""
+    if kernel.index is not None:
+        yield from _of_snapshot(kernel, kernel.index, walk, complain, how)
+        return
+    by_content = kind_by_content(kernel)
+    for address, table, kinds, content in walk:
+        try:
+            kind = kind_at(kernel, address) if content is None else by_content(content)
+        except drgn.FaultError as error:
+            complain(f"a socket at {address:#x} ({table}) is unreadable: {error}")
+            continue
+        if kind.name not in kinds:
+            complain(f"what the table of {table} sockets leads to at {address:#x} is none: left out")
+            continue
+        fields = {"address": address, "kind": kind, "how": how or table, "proved": True, "note": ""}
+        fields["content"] = content
+        yield quick(Handle, fields)
+
+
+def _of_snapshot(
+    kernel: Kernel, index: Index, walk: Iterable[Found], complain: Complain, how: str
+) -> Iterator[Handle]:
+    for found in walk:
+        entry = index[found.address]
+        try:
+            yield handle_at(kernel, entry.address, how or entry.how, proved=entry.proved, note=entry.note)
+        except drgn.FaultError as error:
+            complain(f"a socket at {found.address:#x} ({found.how}) is unreadable: {error}")
 
 
 def _subflows(kernel: Kernel, multipath: list[int], complain: Complain) -> Iterator[tuple[int, str]]:

@@ -76,12 +76,12 @@ def _show_sockets(prog: Program, args: argparse.Namespace) -> Any:
 
 
 def _texts(records: Iterable[SocketRecord], args: argparse.Namespace) -> Iterator[str]:
-    from sockcrash.render.json import dumps, record_object
+    from sockcrash.render.json import record_json
     from sockcrash.render.text import record_text
 
     for number, record in enumerate(records):
         if args.json:
-            yield dumps(record_object(record))
+            yield record_json(record)
         else:
             yield "\n" * bool(number) + record_text(record, every=args.every)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sockcrash.model import (
     EMPTY,
@@ -41,6 +41,7 @@ __all__ = (
     "layout_object",
     "members_object",
     "only_options",
+    "record_json",
     "record_object",
 )
 
@@ -71,8 +72,22 @@ def _hexadecimal(value: Any) -> str:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
+def record_json(record: SocketRecord) -> str:
+    """One record as JSON. Options that many sockets have alike are written once, where orjson can do it."""
+    if orjson is not None:
+        try:
+            return orjson.dumps(_object(record, _written), _hexadecimal).decode()
+        except TypeError:
+            pass
+    return dumps(record_object(record))
+
+
 def record_object(record: SocketRecord) -> dict[str, Any]:
     """The JSON object of one record."""
+    return _object(record, _option_object)
+
+
+def _object(record: SocketRecord, option: Callable[[OptionValue, dict[str, str]], Any]) -> dict[str, Any]:
     absent: dict[str, str] = {}
     plain = partial(or_null, absent)
     out: dict[str, Any] = {
@@ -113,15 +128,18 @@ def record_object(record: SocketRecord) -> dict[str, Any]:
     elif record.cc:
         out["cc"] = _section("cc", record.cc, absent)
     if record.timers is not None:
-        out["timers"] = [_timer(timer, absent) for timer in record.timers]
+        out["timers"] = _shared(record.timers, _timers, absent)
     if record.gives_up is not None:
         out["gives_up"] = gives_up_object(plain("gives_up", record.gives_up))
     if record.queues is not None:
-        out["queues"] = queues_object(record.queues, absent)
+        if not any(queue.skbs for queue in record.queues):
+            out["queues"] = _shared(record.queues, queues_object, absent)
+        else:
+            out["queues"] = queues_object(record.queues, absent)
     if isinstance(record.options, Absent):
         out["options"] = plain("options", record.options)
     elif record.options is not None:
-        out["options"] = [_option(option, absent) for option in record.options]
+        out["options"] = _options(record.options, option, absent)
     out["absent"] = absent
     return out
 
@@ -179,20 +197,48 @@ def only_options(record: SocketRecord) -> SocketRecord:
     return dataclasses.replace(record, **sections, cc=EMPTY, timers=None, gives_up=None, queues=None)
 
 
-def _option(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
-    """The JSON object of an option; the same value of many sockets is often the same object, so it is kept a while."""
-    kept = _options.get(id(option))
-    if kept is None:
-        if len(_options) >= _MOST_OPTIONS:
-            _options.clear()
-        why: dict[str, str] = {}
-        kept = _options[id(option)] = (option, _option_object(option, why), why)
-    absent |= kept[2]
-    return kept[1]
+T = TypeVar("T")
+# Of objects that many records share, by their identities: the object, what was made of it, what is absent in it.
+_kept: dict[int, tuple[Any, Any, dict[str, str]]] = {}
+_MOST_KEPT = 4096
 
 
-_MOST_OPTIONS = 4096
-_options: dict[int, tuple[OptionValue, dict[str, Any], dict[str, str]]] = {}
+def _shared(value: T, make: Callable[[T, dict[str, str]], Any], absent: dict[str, str]) -> Any:
+    """``make(value, absent)``, kept for a while, but for the one empty tuple, which may stand for anything."""
+    if not value:
+        return make(value, absent)
+    found = _kept.get(id(value)) or _keep(value, make)
+    absent |= found[2]
+    return found[1]
+
+
+def _keep(value: T, make: Callable[[T, dict[str, str]], Any]) -> tuple[Any, Any, dict[str, str]]:
+    if len(_kept) >= _MOST_KEPT:
+        _kept.clear()
+    why: dict[str, str] = {}
+    kept = _kept[id(value)] = (value, make(value, why), why)
+    return kept
+
+
+def _options(
+    options: tuple[OptionValue, ...],
+    make: Callable[[OptionValue, dict[str, str]], Any],
+    absent: dict[str, str],
+) -> list[Any]:
+    if make is not _written:
+        return [make(option, absent) for option in options]
+    made = []
+    find = _kept.get
+    for option in options:
+        _, shown, why = find(id(option)) or _keep(option, make)
+        if why:
+            absent |= why
+        made.append(shown)
+    return made
+
+
+def _written(option: OptionValue, absent: dict[str, str]) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(_option_object(option, absent), _hexadecimal))
 
 
 def _option_object(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
@@ -271,9 +317,12 @@ def _owners(owners: tuple[Owner, ...] | None) -> list[dict[str, Any]] | None:
     return [owner_object(owner) for owner in owners]
 
 
-def _timer(timer: Timer, absent: dict[str, str]) -> dict[str, Any]:
-    made, why = _timer_object(timer.name, timer.pending, timer.expires_in_ms)
-    absent |= why
+def _timers(timers: tuple[Timer, ...], absent: dict[str, str]) -> list[dict[str, Any]]:
+    made = []
+    for timer in timers:
+        shown, why = _timer_object(timer.name, timer.pending, timer.expires_in_ms)
+        absent |= why
+        made.append(shown)
     return made
 
 

@@ -62,7 +62,7 @@ def lines(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[
     )
     yield (layout % tuple(heading for heading, _ in headings)).rstrip()
     for row in _cells(columns, rows):
-        yield (layout % tuple(row)).rstrip()
+        yield (layout % row).rstrip()
 
 
 def texts(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
@@ -75,15 +75,15 @@ def texts(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[
         ]
 
 
-def _cells(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[Iterable[str]]:
+def _cells(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
     if not any(column.hexadecimal for column in columns):
         shown = _SHOWN
         for row in rows:
-            yield [shown[value.__class__](value) for value in row]
+            yield tuple([shown[value.__class__](value) for value in row])
         return
     show = [_address if column.hexadecimal else cell for column in columns]
     for row in rows:
-        yield [one(value) for one, value in zip(show, row, strict=True)]
+        yield tuple([one(value) for one, value in zip(show, row, strict=True)])
 
 
 def _address(value: Any) -> str:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Field, Group, MemberError, Place, bind, resolve
+from sockcrash.kernel.options import option_group
+from sockcrash.kernel.options.row import EVERY_KIND
 from sockcrash.kernel.registry import GROUPS
 from sockcrash.kernel.units import EXPRESSIONS
 from sockcrash.model import Absent, Reason, Section
@@ -508,7 +510,8 @@ def test_exact_reads_touch_nothing_but_the_bound_members() -> None:
 
 
 def test_every_conversion_of_a_row_exists() -> None:
-    used = {convert.by for group in GROUPS.values() for field in group.fields for convert in field.converts}
+    groups = (*GROUPS.values(), *map(option_group, EVERY_KIND))
+    used = {convert.by for group in groups for field in group.fields for convert in field.converts}
 
     assert used <= set(EXPRESSIONS)
     assert set(EXPRESSIONS) <= used, "an expression that no row uses"

@@ -20,8 +20,8 @@ from records import (
     tcp_section,
     timewait_record,
 )
-from sockcrash.model import Absent, Owner, Reason
-from sockcrash.render.json import dumps, fields_object, record_object
+from sockcrash.model import Absent, OptionValue, Owner, Reason
+from sockcrash.render.json import dumps, fields_object, record_json, record_object
 from sockcrash.render.stream import objects
 from sockcrash.render.table import RECORD_COLUMNS, fields_row, record_row, rows
 
@@ -49,6 +49,22 @@ def test_an_absent_value_is_null_and_its_reason_stands_in_absent() -> None:
     assert written["absent"]["cookie"] == "not_assigned: nobody asked"
     assert written["tcp"]["snd_nxt"] is None
     assert written["absent"]["tcp.snd_nxt"] == "not_in_kernel"
+
+
+def test_options_that_many_sockets_have_alike_are_written_as_any_other() -> None:
+    nodelay = OptionValue("IPPROTO_TCP", "TCP_NODELAY", 1, 1, "on", "set", b"\1\0", "tcp_sock.nonagle", 0)
+    hidden = OptionValue("IPPROTO_TCP", "TCP_MD5SIG", 14, NOT_IN_KERNEL, "", None, NOT_IN_KERNEL, None)
+    large = OptionValue("SOL_NETLINK", "LIST", 9, 1 << 70, "bits", "set", b"", None)
+
+    for options in ((nodelay, hidden), (hidden, nodelay), (nodelay, large), (nodelay, hidden)):
+        record = tcp_record(options=options)
+        read = json.loads(record_json(record))
+
+        assert read == json.loads(dumps(record_object(record)))
+        assert [one["value"] for one in read["options"]] == [
+            None if isinstance(one.value, Absent) else one.value for one in options
+        ]
+        assert ("options.IPPROTO_TCP.TCP_MD5SIG" in read["absent"]) is (hidden in options)
 
 
 def test_zero_false_and_empty_are_values() -> None:

@@ -66,7 +66,7 @@ _NAMED = 3
 # Members that hardly two sockets have alike.
 _LIVELY = {
     "__sk_common.skc_cookie.counter", "rcv_nxt", "rmem_alloc", "sk_rcvbuf", "sk_sndbuf", "sk.__sk_common.skc_dport",
-    "mss_cache", "window_clamp", "write_seq",
+    "mss_cache", "window_clamp", "write_seq", "rcv_wup", "sk_dst_cache", "tsoffset", "__sk_common.skc_num",
 }  # fmt: skip
 _NOT_GIVEN = Absent(Reason.NOT_IN_KERNEL, "getsockopt of this kernel does not return it")
 
@@ -128,11 +128,14 @@ OBSOLETE_PACKET, STREAM, SMC = "SOCK_PACKET", "SOCK_STREAM", "IPPROTO_SMC"
 _OF_STREAMS = ("IP_PKTOPTIONS", "IPV6_2292PKTOPTIONS")
 
 
-def deciding(kind: str, values: tuple[Any, ...], index: Mapping[str, int]) -> tuple[Any, ...]:
-    """tcp: mc_index, mcast_oif, name of the ULP. mptcp: the first subflow, flags. packet: sk_type. inet: that and
-    sk_protocol. unix: addr. vsock: port and context. Others: nothing."""
-    names = _GROUPS[kind][1]
-    return tuple(values[index[names[one]]] for one in _DECIDING.get(kind, ()))
+def deciding(kernel: Kernel, kind: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Of the values of the kind's group: tcp: mc_index, mcast_oif, name of the ULP. mptcp: the first subflow, flags.
+    packet: sk_type. inet: that and sk_protocol. unix: addr. vsock: port and context. Others: nothing."""
+    memo: dict[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = kernel.cache.setdefault("deciding", {})
+    if kind not in memo:
+        index, names = index_of(kernel, kind), _GROUPS[kind][1]
+        memo[kind] = _picker([index[names[one]] for one in _DECIDING.get(kind, ())])
+    return memo[kind](values)
 
 
 # What accept(2) hands on where the child is no copy of the listener: unix_sock_inherit_flags(), or sk_scm_recv_flags

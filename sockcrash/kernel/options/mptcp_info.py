@@ -130,7 +130,5 @@ MPTCP_INFO = Option(
         field("mptcp_sock", "first->__sk_common.skc_state"),
     ),
     _value, origin=kernel, kinds=("mptcp",), lenient=True, fresh=True,
-    bytes_of=lambda context, value, *_: encode(
-        context.kernel, "struct mptcp_info", {f"mptcpi_{name}": number for name, number in value.items()}
-    ),
+    bytes_of=lambda context, value, *_: encode(context.kernel, "struct mptcp_info", value, "mptcpi_"),
 )  # fmt: skip

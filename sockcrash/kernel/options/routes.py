@@ -59,7 +59,20 @@ def metric(kernel: Kernel, dst: int, number: int) -> int:
 
 
 def mtu(context: Context, dst: int) -> int | Absent | None:
-    """dst_mtu() of a ``struct dst_entry *``, in bytes; None where IPsec is on the way, which computes its own."""
+    """dst_mtu() of a ``struct dst_entry *``, in bytes; None where IPsec is on the way, which computes its own.
+
+    Of a dump's the answer is remembered: sockets with one peer have one route.
+    """
+    kernel = context.kernel
+    if kernel.live:
+        return _mtu(context, dst)
+    memo: dict[int, int | Absent | None] = kernel.cache.setdefault("mtu of routes", {})
+    if dst not in memo:
+        memo[dst] = _mtu(context, dst)
+    return memo[dst]
+
+
+def _mtu(context: Context, dst: int) -> int | Absent | None:
     kernel = context.kernel
     (route,) = kernel.reader(_DST).sections(dst)
     if isinstance(route["xfrm"], int) and route["xfrm"]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.kernel.layout import Field, Place
+from sockcrash.kernel.layout import Convert, Field, Place
 from sockcrash.kernel.options.origins import Origin, differs
 from sockcrash.model import Absent, Reason
 
@@ -27,6 +27,7 @@ __all__ = (
     "bit",
     "field",
     "no_trace",
+    "nonzero",
 )
 
 # Option levels of include/linux/socket.h and include/uapi/linux/in.h; AF_VSOCK is its own level.
@@ -90,6 +91,11 @@ def field(ctype: str, *paths: str | Place, name: str = "", shared: bool = False)
     """A Field of ``struct ctype`` with its places, newest first; its name is the first path unless one is given."""
     places = tuple(path if isinstance(path, Place) else Place(path) for path in paths)
     return Field(name or places[0].path, f"struct {ctype}", places, shared=shared)
+
+
+def nonzero(ctype: str, path: str) -> Field:
+    """Whether a member is not 0, for rules that ask no more: many sockets have that alike."""
+    return Field(f"{path} raw", f"struct {ctype}", (Place(path),), (Convert(path, "nonzero"),))
 
 
 def bit(ctype: str, path: str, enumerator: str, *older: Place, name: str = "") -> Field:

@@ -24,7 +24,17 @@ from sockcrash.kernel.options.codecs import (
     with_text,
 )
 from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, captured, differs, marked, unless
-from sockcrash.kernel.options.row import EVERY_KIND, INET_KINDS, SET_ONLY, Default, Option, absent, bit, field
+from sockcrash.kernel.options.row import (
+    EVERY_KIND,
+    INET_KINDS,
+    SET_ONLY,
+    Default,
+    Option,
+    absent,
+    bit,
+    field,
+    nonzero,
+)
 from sockcrash.kernel.options.timeouts import INFINITE, TIMEVAL, timeval, timeval_text
 from sockcrash.model import Absent
 
@@ -147,21 +157,21 @@ def _perhaps_not_bound_by_option(context: Context, *_: Any) -> bool:
 _NO_CPU = -1
 
 
-def _cpu_of_tcp(_context: Context, value: int, default: int, _cpu: int, write_seq: int) -> str:
+def _cpu_of_tcp(_context: Context, value: int, default: int, _cpu: int, began: bool) -> str:
     """Sequence numbers start with the first connection, and stay; a listener has none."""
-    return DEFAULT if value == default else KERNEL if write_seq else SET
+    return DEFAULT if value == default else KERNEL if began else SET
 
 
-def _cpu_of_udp(_context: Context, value: int, default: int, _cpu: int, port: int) -> str | None:
-    return DEFAULT if value == default else KERNEL if port else None
+def _cpu_of_udp(_context: Context, value: int, default: int, _cpu: int, joined: bool) -> str | None:
+    return DEFAULT if value == default else KERNEL if joined else None
 
 
 def _incoming_cpu() -> tuple[Option, ...]:
     cpu = _sock("__sk_common.skc_incoming_cpu")
     codec = with_text(INT, lambda value: "none" if value == _NO_CPU else str(value))
     rules: tuple[tuple[tuple[str, ...], tuple[Field, ...], Any], ...] = (
-        (("tcp",), (field("tcp_sock", "write_seq"),), _cpu_of_tcp),
-        (("udp", "udplite"), (_sock("__sk_common.skc_dport"),), _cpu_of_udp),
+        (("tcp",), (nonzero("tcp_sock", "write_seq"),), _cpu_of_tcp),
+        (("udp", "udplite"), (nonzero("sock", "__sk_common.skc_dport"),), _cpu_of_udp),
         (("mptcp",), (), unless(lambda context, *_: context.accepted, KERNEL)),
         (tuple(kind for kind in EVERY_KIND if kind not in ("tcp", "udp", "udplite", "mptcp")), (), differs),
     )

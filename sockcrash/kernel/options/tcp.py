@@ -29,7 +29,7 @@ from sockcrash.kernel.options.codecs import (
 )
 from sockcrash.kernel.options.congestion_info import CC_INFO
 from sockcrash.kernel.options.origins import DEFAULT, KERNEL, SET, captured, kernel, marked, unless
-from sockcrash.kernel.options.row import Default, Option, absent, field, no_trace
+from sockcrash.kernel.options.row import Default, Option, absent, field, no_trace, nonzero
 from sockcrash.kernel.options.tcp_info import INFO
 from sockcrash.kernel.options.tcp_keys import KEY_ROWS
 from sockcrash.model import Absent, Reason
@@ -121,13 +121,13 @@ def seconds_of_retransmissions(count: int, first: int = 1, limit: int = 120) -> 
 
 
 def _clamp_origin(
-    _context: Context, value: int, default: int, _clamp: int, state: int, port: int, locks: int, low: int
+    _context: Context, value: int, default: int, _clamp: int, state: int, joined: bool, locks: int, low: int
 ) -> str | None:
     """The kernel computes it when a connection starts, and tcp_disconnect() clears it.
 
     Before, SO_RCVLOWAT and (tcp_set_rcvbuf, in 7.2) SO_RCVBUF set it too.
     """
-    if state != uapi.LISTEN and (state != uapi.CLOSE or port):
+    if state != uapi.LISTEN and (state != uapi.CLOSE or joined):
         return KERNEL
     if value == default:
         return DEFAULT
@@ -246,7 +246,7 @@ ROWS = (
     ),
     _row(
         "TCP_WINDOW_CLAMP", 10, BYTES, _tcp("window_clamp"), default=0, origin=_clamp_origin,
-        marks=(_STATE, field("sock", "__sk_common.skc_dport"), field("sock", "sk_userlocks"), field("sock",
+        marks=(_STATE, nonzero("sock", "__sk_common.skc_dport"), field("sock", "sk_userlocks"), field("sock",
             "sk_rcvlowat")),
     ),
     INFO,

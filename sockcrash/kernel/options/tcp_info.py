@@ -10,7 +10,7 @@ import drgn
 from sockcrash.kernel import uapi
 from sockcrash.kernel.options.codecs import shown
 from sockcrash.kernel.options.encode import encode, members_of
-from sockcrash.kernel.options.origins import kernel
+from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.routes import RTAX_LOCK, RTAX_RTO_MIN, metric
 from sockcrash.kernel.options.row import Option, absent, field
 from sockcrash.kernel.units import signed32
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sockcrash.kernel.clock import Clock
     from sockcrash.kernel.layout import Field
     from sockcrash.kernel.options.context import Context
+    from sockcrash.kernel.view import Kernel
 
 __all__ = ("INFO", "info_fields", "tcp_info")
 
@@ -49,7 +50,7 @@ _OTHERS = (
     "sk_pacing_rate", "sk_max_pacing_rate", "sk_ack_backlog", "sk_max_ack_backlog", "sk_dst_cache",
 )  # fmt: skip
 # Not filled by any kernel.
-_NEVER = {"tcpi_fackets", "tcpi_last_ack_sent", "tcpi_options2"}
+_NEVER = {"fackets", "last_ack_sent", "options2"}
 _NAMES = ("__sk_common.skc_state", *dict.fromkeys((*_SAME.values(), *_OTHERS)))
 
 
@@ -66,7 +67,7 @@ def info_fields() -> tuple[Field, ...]:
 
 def tcp_info(context: Context, *members: Any) -> Any:
     """struct tcp_info as an object, without the prefix ``tcpi_``; members that this kernel lacks are left out."""
-    have = {name: value for name, value in zip(_NAMES, members, strict=True) if not isinstance(value, Absent)}
+    have = {name: value for name, value in zip(_NAMES, members, strict=True) if value.__class__ is not Absent}
     try:
         info = _listener(have) if have["__sk_common.skc_state"] == uapi.LISTEN else _stream(context, have)
     except drgn.FaultError as error:
@@ -74,16 +75,24 @@ def tcp_info(context: Context, *members: Any) -> Any:
     except KeyError as error:
         lost = dict(zip(_NAMES, members, strict=True))[error.args[0]]
         return lost if isinstance(lost, Absent) else Absent(Reason.NOT_IN_KERNEL, str(error))
-    spots = members_of(context.kernel, "struct tcp_info")
-    unknown = [name for name in spots if name.removeprefix("tcpi_") not in info and name not in _NEVER]
-    if unknown and have["__sk_common.skc_state"] != uapi.LISTEN:
-        return absent(f"this kernel's tcp_info has members that no row knows: {', '.join(unknown)}")
-    # Values are cut to the size of the member, as the kernel's assignments do.
-    return {
-        name.removeprefix("tcpi_"): info.get(name.removeprefix("tcpi_"), 0)
-        & (1 << (spot.bits or spot.size * 8)) - 1
-        for name, spot in spots.items()
-    }
+    masks = _masks(context.kernel)
+    if have["__sk_common.skc_state"] != uapi.LISTEN and (unknown := masks.keys() - info.keys() - _NEVER):
+        names = ", ".join(f"tcpi_{name}" for name in masks if name in unknown)
+        return absent(f"this kernel's tcp_info has members that no row knows: {names}")
+    given = info.get
+    return {name: given(name, 0) & mask for name, mask in masks.items()}
+
+
+def _masks(kernel: Kernel) -> dict[str, int]:
+    """The members of this kernel's struct, and what the kernel's assignments leave of a value."""
+    memo: dict[str, dict[str, int]] = kernel.cache
+    if "tcp_info" not in memo:
+        spots = members_of(kernel, "struct tcp_info")
+        memo["tcp_info"] = {
+            name.removeprefix("tcpi_"): (1 << (spot.bits or spot.size * 8)) - 1
+            for name, spot in spots.items()
+        }
+    return memo["tcp_info"]
 
 
 def _common(have: dict[str, Any]) -> dict[str, int]:
@@ -103,7 +112,7 @@ def _listener(have: dict[str, Any]) -> dict[str, int]:
 def _stream(context: Context, have: dict[str, Any]) -> dict[str, int]:
     clock = context.clock
     info = _common(have)
-    info.update((name, have[member]) for name, member in _SAME.items() if member in have)
+    info |= {name: have[member] for name, member in _SAME.items() if member in have}
     wscale = have["rx_opt.wscale_ok"]
     ecn = have["ecn_flags"]
     options = (
@@ -180,12 +189,10 @@ def _text(value: dict[str, int]) -> str:
 
 
 def _bytes(context: Context, value: dict[str, int], *_: Any) -> bytes:
-    return encode(
-        context.kernel, "struct tcp_info", {f"tcpi_{name}": number for name, number in value.items()}
-    )
+    return encode(context.kernel, "struct tcp_info", value, "tcpi_")
 
 
 INFO = Option(
-    "IPPROTO_TCP", "TCP_INFO", 11, shown("object", _text), info_fields(), tcp_info, origin=kernel, lenient=True,
+    "IPPROTO_TCP", "TCP_INFO", 11, shown("object", _text), info_fields(), tcp_info, origin=kernel_writes, lenient=True,
     fresh=True, bytes_of=_bytes, kinds=("tcp",),
 )  # fmt: skip
