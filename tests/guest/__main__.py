@@ -41,7 +41,7 @@ def prepare(reg: Registry) -> None:
     netns.link("init", "dead", "vd", 2)
     families.prepare()
     lasting = (others.open_all, chances.open_all, families.open_all, tcp.open_lasting)
-    for step in (*lasting, holders.open_all, tcp.open_fleeting):
+    for step in (*lasting, holders.open_all, families.open_among_freed, tcp.open_fleeting):
         step(reg)
 
 

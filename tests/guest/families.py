@@ -28,6 +28,7 @@ UDPLITE, MPTCP = 136, 262
 SOL_PACKET, SOL_NETLINK, SOL_XDP = 263, 270, 283
 FOLDER = Path("/run/families")
 OWN = "own"
+FREED = 8  # of so many, one stays
 KEPT: list[mmap.mmap] = []
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -235,6 +236,15 @@ def _netlink(reg: Registry) -> None:
     connected = _keep(reg, "fam-netlink-connected", NETLINK, DGRAM, 2)
     connected.connect((5001, 0))
     connected.send(b"n" * 100)
+
+
+def open_among_freed(reg: Registry) -> None:
+    """Few that stay of many opened at once: beside them in their slabs lie freed ones."""
+    for number, sock in enumerate([socket.socket(NETLINK, RAW, 0) for _ in range(FREED * 8)]):
+        if number % FREED:
+            sock.close()
+        else:
+            reg.keep(f"fam-netlink-among-freed-{number}", sock)
 
 
 def _vsock(reg: Registry) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NUMBERS = range(128)
 BUFFER = 8192
+SETTLED = 5.0  # seconds until what was closed is certainly freed
 TLS_INFO = 4  # version and cipher only
 ABSENT = {errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 SS_CLOSE = (("ss", "-tanieOm"), ("ss", "-tanieOmH"))  # nearest to the point of the dump
@@ -192,6 +193,20 @@ def glance() -> dict[str, Any]:
     }
 
 
+def _sockets_used(files: list[dict[str, Any]]) -> list[str]:
+    """How many sockets each namespace counts, the first line of its sockstat."""
+    return [str(one["text"]).partition("\n")[0] for one in files if one["path"] == "sockstat"]
+
+
+def _settle(names: list[str], files: list[dict[str, Any]]) -> None:
+    """Wait until our own ss are no more in the counts than they were in `files`: RCU frees netlink's sockets later."""
+    deadline = time.monotonic() + SETTLED
+    while _sockets_used([_file("sockstat", where) for where in names]) != _sockets_used(files):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+
+
 def observe(reg: Registry, names: list[str], before: bool) -> dict[str, Any]:
     """Everything the kernel says now; `ss` for TCP last before the point of the dump, first after it."""
     steps: list[tuple[str, Callable[[], Any]]] = [
@@ -204,6 +219,8 @@ def observe(reg: Registry, names: list[str], before: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"start": time.monotonic()}
     for name, step in steps if before else reversed(steps):
         found[name] = step()
+    if before:
+        _settle(names, found["files"])
     found["end"] = time.monotonic()
     found["commands"] = found.pop("far") + found.pop("close")
     found["uptime"] = Path("/proc/uptime").read_text().split()[0]
