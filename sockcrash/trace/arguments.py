@@ -12,6 +12,7 @@ from sockcrash.kernel.options.given import STORAGE, given, level_name
 from sockcrash.kernel.probes import HEAD, runs
 from sockcrash.model import Absent, Reason
 from sockcrash.trace.call import Call, Traced
+from sockcrash.trace.load import SHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,8 @@ class Arguments:
         if option is not None and option.secret:
             return _SECRET, False
         if "value" not in arguments:
-            return _UNKNOWN if option is None else _NOT_FETCHED, False
+            without = SHED if began.light else _NOT_FETCHED
+            return _UNKNOWN if option is None else without, False
         address, length = arguments["at"], min(arguments["optlen"], _MOST_LATE)
         if not address:
             return _NULL, False

@@ -95,6 +95,7 @@ def summary_object(summary: Summary, target: Mapping[str, Any]) -> dict[str, Any
         "target": dict(target),
         "trace_summary": {
             "calls": summary.calls,
+            "values_not_fetched": summary.shed,
             "lost_events": summary.lost_events,
             "missed_probes": summary.missed_probes,
             "command_status": summary.command_status,

@@ -32,12 +32,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event to define: ``definition`` has {group} and {event} in it."""
+    """An event to define: ``definition`` has {group} and {event} in it.
+
+    ``light``: of an event that begins a call, whether it is the one for times of many calls; None of the others.
+    """
 
     name: str
     definition: str
     filter: str
     place: Place
+    light: bool | None = None
 
 
 def events(places: Sequence[Place], wanted: Wanted) -> Iterator[Event]:
@@ -46,21 +50,35 @@ def events(places: Sequence[Place], wanted: Wanted) -> Iterator[Event]:
         if place.returns:
             yield _event(f"r{_MAXACTIVE}", place.name, place, place.fetch, _ended(wanted))
         elif place.value:
-            fetched = _fetched()
-            asked = [place.only, *_asked(wanted)]
-            shown = [_is_fetched(*one) for one in wanted.options] or [True, False]
-            if any(shown):
-                yield _event("p", place.name, place, (*place.fetch, *place.value), [*asked, fetched])
-            if not all(shown):
-                hidden = place.name.replace("enter", "hidden")
-                yield _event("p", hidden, place, place.fetch, [*asked, f"!{fetched}"])
+            yield from _begins(place, wanted)
         else:
             yield _event("p", place.name, place, place.fetch, _comms(wanted))
 
 
-def _event(kind: str, name: str, place: Place, fetch: Sequence[str], conditions: Sequence[str]) -> Event:
+def _begins(place: Place, wanted: Wanted) -> Iterator[Event]:
+    """``enter`` with the value and ``hidden`` without it share the calls; ``light`` stands for both of them."""
+    fetched = _fetched()
+    asked = [place.only, *_asked(wanted)]
+    shown = [_is_fetched(*one) for one in wanted.options] or [True, False]
+    if any(shown):
+        yield _event("p", place.name, place, (*place.fetch, *place.value), [*asked, fetched], light=False)
+    if not all(shown):
+        hidden = place.name.replace("enter", "hidden")
+        yield _event("p", hidden, place, place.fetch, [*asked, f"!{fetched}"], light=False)
+    yield _event("p", place.name.replace("enter", "light"), place, place.fetch, asked, light=True)
+
+
+def _event(
+    kind: str,
+    name: str,
+    place: Place,
+    fetch: Sequence[str],
+    conditions: Sequence[str],
+    *,
+    light: bool | None = None,
+) -> Event:
     text = " && ".join(one for one in conditions if one)
-    return Event(name, f"{kind}:{{group}}/{{event}} {place.function} {' '.join(fetch)}", text, place)
+    return Event(name, f"{kind}:{{group}}/{{event}} {place.function} {' '.join(fetch)}", text, place, light)
 
 
 def _fetched() -> str:

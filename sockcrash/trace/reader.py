@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.errors import TargetError
 from sockcrash.trace.formats import EventFormat, parse_format
+from sockcrash.trace.load import Load
 from sockcrash.trace.pages import parse_page, parse_page_format
 from sockcrash.trace.tasks import EVENTS as TASK_EVENTS
 
@@ -27,6 +28,7 @@ _ALL_CPUS_KB = 64 << 10
 _LEAST_KB, _MOST_KB = 1 << 10, 16 << 10
 _LATE_NS = 5_000_000  # an event may be committed that much after its time
 _PAGES_AT_ONCE = 4096
+_OVERLAP = 0.01  # s; whoever had passed by a probe before it was enabled has passed by the other ones by then
 _COUNTS = ("overrun", "commit overrun", "dropped events")
 
 
@@ -58,6 +60,8 @@ class Reader:
         self._fds: list[int] = []
         self._kept: list[tuple[int, bytes]] = []
         self._events: tuple[Event, ...] = ()
+        self._begins: set[int] = set()
+        self._load = Load(0)
         instance.write("tracing_on", "0")
         instance.write("trace_clock", _clock(instance.tracefs.read("trace_clock")))
         instance.write("options/overwrite", "0")
@@ -89,13 +93,16 @@ class Reader:
                     f"the kernel refuses the probe {event.name!r}: {said}",
                     hint=f"its definition: {event.definition}",
                 ) from None
-            self._know(event.name, text)
+            number = self._know(event.name, text)
+            if event.light is not None:
+                self._begins.add(number)
         for name in TASK_EVENTS:
             self._know(name, self._instance.tracefs.read(f"events/task/{name}/format"))
 
-    def _know(self, name: str, text: str) -> None:
+    def _know(self, name: str, text: str) -> int:
         found = parse_format(text, self._order)
         self._formats[found.number] = (name, found)
+        return found.number
 
     def follow(self, tids: Sequence[int]) -> None:
         """Only these threads, and what they start. Raises OSError when one is gone."""
@@ -112,7 +119,21 @@ class Reader:
         self._instance.write("tracing_on", "1")
         for name in TASK_EVENTS:
             self._instance.write(f"events/task/{name}/enable", "1")
-        self._instance.write(f"events/{self._instance.name}/enable", "1")
+        for light in (None, False):
+            self._enable(light, on=True)
+        self._load = Load(self._now()[0])
+
+    def _enable(self, light: bool | None, *, on: bool) -> None:
+        for event in self._events:
+            if event.light is light:
+                name = self._instance.own_name(event.name)
+                self._instance.write(f"events/{self._instance.name}/{name}/enable", str(int(on)))
+
+    def _shed(self, *, light: bool) -> None:
+        """Let calls begin with the light events, or with the others again; for a moment with both, never with none."""
+        self._enable(light, on=True)
+        time.sleep(_OVERLAP)
+        self._enable(not light, on=False)
 
     def stop(self) -> None:
         """Disable the events; what is in the buffers can still be read."""
@@ -125,12 +146,18 @@ class Reader:
             os.close(self._fds.pop())
 
     def read(self, *, last: bool = False) -> Iterator[Seen]:
-        """What was seen since the last time, in order; the newest is held back until no older can follow."""
+        """What was seen since the last time, in order; the newest is held back until no older can follow.
+
+        Before that, values of calls to come are left out if there were too many calls, or fetched again.
+        """
         now, epoch = self._now()
         until = now - _LATE_NS
         found = self._kept
+        known = len(found)
         for fd in self._fds:
             self._drain(fd, found)
+        if not last:
+            self._weigh(now, sum(self._number(content) in self._begins for _, content in found[known:]))
         found.sort(key=itemgetter(0))
         self._kept = []
         for ns, content in found:
@@ -138,6 +165,14 @@ class Reader:
                 self._kept.append((ns, content))
             elif (seen := self._seen(ns + epoch, content)) is not None:
                 yield seen
+
+    def _weigh(self, now: int, calls: int) -> None:
+        before = self._load.is_high
+        if self._load.add(now, calls) is not before:
+            self._shed(light=not before)
+
+    def _number(self, content: bytes) -> int:
+        return int.from_bytes(content[:2], "little" if self._order == "<" else "big")
 
     def _now(self) -> tuple[int, int]:
         """The trace's clock now, and what must be added to it for the time of day (ns)."""
@@ -160,8 +195,7 @@ class Reader:
     def _seen(self, ns: int, content: bytes) -> Seen | None:
         if len(content) < 8:
             return None
-        number = int.from_bytes(content[:2], "little" if self._order == "<" else "big")
-        known = self._formats.get(number)
+        known = self._formats.get(self._number(content))
         if known is None:
             return None
         name, layout = known

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sockcrash.trace.load import SHED
+
 if TYPE_CHECKING:
     from sockcrash.trace.call import Call
 
@@ -25,9 +27,13 @@ class Line:
 
 @dataclass(slots=True)
 class Summary:
-    """All calls, by (comm, PID, level, option). ``command_status`` is that of the program that was run, if one was."""
+    """All calls, by (comm, PID, level, option). ``command_status`` is that of the program that was run, if one was.
+
+    ``shed``: calls whose value was not fetched because there were too many calls.
+    """
 
     lines: dict[tuple[str, int | None, str, str], Line] = field(default_factory=dict)
+    shed: int = 0
     lost_events: int = 0
     missed_probes: int = 0
     command_status: int | None = None
@@ -36,6 +42,7 @@ class Summary:
         """Count a call."""
         line = self.lines.setdefault((call.comm, call.pid, call.level, call.name), Line())
         line.calls += 1
+        self.shed += call.value == SHED
         line.failed += call.result is not None and call.result < 0
         line.unfinished += call.result is None
         if call.ns is not None:

@@ -13,6 +13,7 @@ from sockcrash.model import Absent
 from sockcrash.render.escape import printable
 from sockcrash.render.units import end
 from sockcrash.trace.call import Call, Held, Traced
+from sockcrash.trace.load import MOST_CALLS
 
 if TYPE_CHECKING:
     from sockcrash.trace.summary import Summary
@@ -100,6 +101,8 @@ def summary_text(summary: Summary) -> Iterator[str]:
         mean = f"{line.ns / line.timed / 1000:.1f}" if line.timed else "?"
         tail = f"  {line.unfinished} without an end" if line.unfinished else ""
         yield f"{who:<24} {option:<28} {line.calls:>8} {line.failed:>8} {mean:>9}{tail}"
+    if summary.shed:
+        yield f"the values of {summary.shed} calls were not fetched: more than {MOST_CALLS} calls a second"
     if summary.lost_events or summary.missed_probes:
         yield (
             f"LOST: {summary.lost_events} events found no room in the buffer, "

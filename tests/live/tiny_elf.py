@@ -47,20 +47,21 @@ def _mov(register: str, value: int) -> bytes:
     return struct.pack("<BI", codes[register], value)
 
 
-def loop64(times: int) -> bytes:
-    """An x86-64 executable that sets TCP_NODELAY on one socket ``times`` times, and does nothing else.
+def loop64(times: int, rounds: int) -> bytes:
+    """An x86-64 executable that sets TCP_NODELAY on one socket ``times`` times and does nothing else.
 
-    It writes two struct timespec of CLOCK_MONOTONIC: just before, just after.
+    That ``rounds`` times; of each it writes two struct timespec of CLOCK_MONOTONIC: just before, just after.
     """
     code = bytes.fromhex(
         "b829000000bf02000000be0100000031d20f05"  # socket(AF_INET, SOCK_STREAM, 0)
-        "4189c441bd"  # mov r12d, eax; mov r13d, times
-    ) + struct.pack("<I", times)
-    code += bytes.fromhex(
+        "4189c4"  # mov r12d, eax
         "4883ec30c744242001000000"  # sub rsp, 48; mov dword [rsp + 32], 1
         "4c8d742420"  # lea r14, [rsp + 32]
-        "b8e4000000bf010000004889e60f05"  # clock_gettime(CLOCK_MONOTONIC, rsp)
     )
+    code += b"\x41\xbf" + struct.pack("<I", rounds)  # mov r15d, rounds
+    begin = len(code)
+    code += b"\x41\xbd" + struct.pack("<I", times)  # mov r13d, times
+    code += bytes.fromhex("b8e4000000bf010000004889e60f05")  # clock_gettime(CLOCK_MONOTONIC, rsp)
     loop = bytes.fromhex(
         "4489e7be06000000ba010000004d89f241b804000000"  # fd, IPPROTO_TCP, TCP_NODELAY, &1, 4
         "b8360000000f05"  # setsockopt
@@ -70,8 +71,10 @@ def loop64(times: int) -> bytes:
     code += bytes.fromhex(
         "b8e4000000bf01000000488d7424100f05"  # clock_gettime(CLOCK_MONOTONIC, rsp + 16)
         "b801000000bf010000004889e6ba200000000f05"  # write(1, rsp, 32)
-        "b83c00000031ff0f05"  # exit(0)
+        "41ffcf"  # dec r15d
     )
+    code += b"\x0f\x85" + struct.pack("<i", begin - len(code) - 6)  # jnz
+    code += bytes.fromhex("b83c00000031ff0f05")  # exit(0)
     size = _HEAD64 + len(code)
     head = b"\x7fELF\2\1\1" + bytes(9)
     head += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, _BASE + _HEAD64, 64, 0, 0, 64, 56, 1, 0, 0, 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +64,61 @@ def test_an_end_that_was_lost_is_told_unless_ends_are_filtered() -> None:
     assert [one.began.arguments["fd"] for one in all_of(events, tolerant=True)] == [2]
 
 
+def entry(**more: int) -> dict[str, Any]:
+    return {"fd": 3, "level": 6, "optname": 1, "optlen": 4, **more}
+
+
+@pytest.mark.parametrize("full", ["enter", "hidden"])
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_call_of_two_entries_is_one(full: str, order: int, tolerant: bool) -> None:
+    """While a trace changes over, both see a call; that with the value counts."""
+    pair = [(full, entry(value=7)), ("light", entry())][::order]
+    (call,) = all_of(
+        [
+            *((at, 1, *one) for at, one in enumerate(pair)),
+            (5, 1, "socket", {"sk": 1}),
+            (9, 1, "exit", {"ret": 0}),
+        ],
+        tolerant=tolerant,
+    )
+
+    assert (call.began.arguments["value"], call.began.light, call.began.socket, call.result) == (
+        7, False, {"sk": 1}, 0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "second",
+    [("light", entry(fd=4)), ("light", entry(optlen=8)), ("uring_light", entry()), ("enter", entry(value=1))],
+)
+def test_entries_that_are_not_of_one_call(second: tuple[str, dict[str, Any]]) -> None:
+    calls = all_of([(1, 1, "enter", entry(value=1)), (2, 1, *second), (3, 2, "light", entry())])
+
+    assert [(one.began.ns, one.result) for one in calls] == [(1, None), (2, None), (3, None)]
+
+
+def test_a_third_entry_is_a_call_of_its_own() -> None:
+    pair: list[Event] = [(1, 1, "light", entry()), (2, 1, "enter", entry(value=1))]
+    calls = all_of([*pair, *((ns + 5, *rest) for ns, *rest in pair), (9, 1, "exit", {"ret": 0})])  # type: ignore[misc]
+
+    assert [(one.began.ns, one.result) for one in calls] == [(2, None), (7, 0)]
+
+
+def test_a_success_whose_end_is_filtered_is_no_twin_of_the_next_call() -> None:
+    (call,) = all_of(
+        [
+            (1, 1, "enter", entry(value=1)), (2, 1, "socket", {"sk": 1}),
+            (3, 1, "light", entry()), (4, 1, "socket", {"sk": 1}), (5, 1, "exit", {"ret": -22}),
+        ],
+        tolerant=True,
+    )  # fmt: skip
+
+    assert (call.began.ns, call.began.light, call.ns) == (3, True, 2)
+
+
 NAMES = st.sampled_from(["enter", "hidden", "socket", "exit", "uring_enter", "uring_hidden", "uring_exit"])
+KINDS = st.sampled_from([("enter",), ("hidden",), ("light",), ("light", "enter"), ("hidden", "light")])
 
 
 @given(st.lists(st.tuples(NAMES, st.integers(1, 3))))
@@ -73,6 +128,21 @@ def test_each_begin_is_reported_once(events: list[tuple[str, int]]) -> None:
     begun = [at for at, (name, _) in enumerate(events) if "enter" in name or "hidden" in name]
 
     assert sorted(one.began.arguments["at"] for one in all_of(made)) == begun
+
+
+@given(st.lists(st.tuples(KINDS, st.integers(1, 3), st.integers(3, 4))))
+def test_each_call_is_reported_once_while_a_trace_changes_over(
+    calls: list[tuple[tuple[str, ...], int, int]],
+) -> None:
+    """However it does that: whole calls of a few threads, with one entry or two."""
+    made: list[Event] = []
+    for names, tid, fd in calls:
+        hit: list[Event] = [(len(made) + at, tid, name, entry(fd=fd)) for at, name in enumerate(names)]
+        made += [*hit, (len(made) + 5, tid, "exit", {"ret": fd})]
+
+    assert [(one.began.tid, one.began.arguments["fd"], one.result) for one in all_of(made)] == [
+        (tid, fd, fd) for _, tid, fd in calls
+    ]
 
 
 def process(root: Path, tid: int, pid: int, name: str) -> None:

@@ -124,9 +124,9 @@ def test_an_event_that_no_wanted_option_needs_is_not_defined() -> None:
     def named(*options: tuple[int, int]) -> set[str]:
         return {one.name for one in events(PLACES[:1], Wanted(options=options))}
 
-    assert named() == named((TCP, 1), (TCP, 33)) == {"enter", "hidden"}
-    assert named((TCP, 1), (SOCKET, 2)) == {"enter"}
-    assert named((TCP, 33), (279, 1)) == {"hidden"}
+    assert named() == named((TCP, 1), (TCP, 33)) == {"enter", "hidden", "light"}
+    assert named((TCP, 1), (SOCKET, 2)) == {"enter", "light"}
+    assert named((TCP, 33), (279, 1)) == {"hidden", "light"}
 
 
 def test_every_secret_is_marked() -> None:

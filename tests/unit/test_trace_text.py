@@ -142,9 +142,9 @@ def arguments(late: bytes = b"") -> Arguments:
     return Arguments(kernel, lambda _tid, _address, size: late[:size])
 
 
-def began(level: int, number: int, length: int, **more: Any) -> Finished:
+def began(level: int, number: int, length: int, *, light: bool = False, **more: Any) -> Finished:
     fields = {"fd": 3, "level": level, "optname": number, "optlen": length, "at": 0x7F00, **more}
-    return Finished(Began(5, 7, "syscall", fields, "x", 7), 10, 0)
+    return Finished(Began(5, 7, "syscall", fields, "x", 7, light=light), 10, 0)
 
 
 def test_a_value_that_was_in_memory() -> None:
@@ -178,6 +178,30 @@ def test_a_value_that_there_is_not(finished: Finished, reason: Reason) -> None:
     assert isinstance(call.value, Absent)
     assert call.value.reason is reason
     assert "6b6b" not in dumps(call_object(call))
+
+
+def test_a_value_that_was_left_out_says_why_and_is_counted() -> None:
+    """Never read from the caller's memory instead: in a loop that holds the value of another call by then."""
+    summary = Summary()
+    for number in (1, 1, 33):
+        call = arguments(bytes(16)).call(began(6, number, 4, light=True))
+        summary.add(call)
+        assert isinstance(call.value, Absent)
+        written = json.loads(dumps(call_object(call)))
+        jsonschema.Draft202012Validator(SCHEMA).validate(written)
+        if number == 1:
+            assert "setting TCP_NODELAY (not fetched: more than 20000 calls a second, 4 bytes)" in call_text(
+                call
+            )
+            assert (written["trace"]["value"], written["trace"]["raw"]) == (None, None)
+            assert (
+                written["absent"]["trace.value"] == "unreadable: not fetched: more than 20000 calls a second"
+            )
+        else:
+            assert call.value.reason is Reason.SECRET
+
+    assert "the values of 2 calls were not fetched: more than 20000 calls a second" in summary_text(summary)
+    assert summary_object(summary, TARGET)["trace_summary"]["values_not_fetched"] == 2
 
 
 def test_a_long_value_is_read_from_the_caller() -> None:

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""When values are left out, and that a reader changes over without a moment in which no call would be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sockcrash.kernel.probes import Place
+from sockcrash.trace import reader as reader_module
+from sockcrash.trace.instance import Instance
+from sockcrash.trace.load import MOST_CALLS, Load
+from sockcrash.trace.probes import Wanted, events
+from sockcrash.trace.reader import Reader
+from sockcrash.trace.tracefs import Tracefs
+
+MS = 1_000_000
+TENTH = MOST_CALLS // 10
+PLACES = (
+    Place("enter", "f", ("level=$arg2:s32",), ("value=+0($arg4):x64[4]",)),
+    Place("socket", "h", ("sk=$arg1:x64",)),
+    Place("exit", "f", ("ret=$retval:s32",), returns=True),
+)
+EARLIER, LIGHT = ("exit", "socket"), ("light",)
+FULL = ("enter", "hidden")
+
+
+def told(*calls: int, period: int = 100 * MS) -> list[bool]:
+    load = Load(0)
+    return [load.add(period * (at + 1), number) for at, number in enumerate(calls)]
+
+
+def test_values_are_left_out_above_a_rate() -> None:
+    assert told(TENTH, TENTH + 1, TENTH) == [False, True, True]
+
+
+def test_a_moment_is_no_rate() -> None:
+    """A program that sets a thousand options in ten milliseconds and is content."""
+    assert told(*[0] * 9, TENTH // 2, *[0] * 10, period=10 * MS) == [False] * 20
+
+
+def test_short_periods_are_added_up() -> None:
+    assert told(*[TENTH // 4] * 5, period=20 * MS) == [False] * 4 + [True]
+
+
+def test_values_are_fetched_again_after_a_second_of_less_than_a_quarter() -> None:
+    few = TENTH // 4 - 1
+    assert told(2 * TENTH, *[few] * 10) == [True] * 10 + [False]
+    assert told(2 * TENTH, *[few] * 9, TENTH // 2, *[few] * 10) == [True] * 20 + [False]
+
+
+def test_a_reader_that_comes_late_counts_by_the_time_that_has_passed() -> None:
+    assert Load(0).add(5_000 * MS, 40 * TENTH) is False
+    assert Load(0).add(5_000 * MS, 60 * TENTH) is True
+
+
+class Written(Tracefs):
+    """A tracefs that notes what was enabled; its clock is ``now``, its buffers are empty."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.enabled: list[tuple[str, str]] = []
+        self.now = 0
+        self.numbers: dict[str, int] = {}
+
+    def read(self, name: str) -> str:
+        if name.endswith("stats"):
+            return f"now ts: {self.now // 10**9:5}.{self.now // 1000 % 10**6:06}\n"
+        if name.endswith("format"):
+            return f"name: x\nID: {self.numbers.setdefault(name, len(self.numbers))}\nformat:\n"
+        return ""
+
+    def write(self, name: str, text: str, *, append: bool = False) -> None:
+        if name.endswith("/enable") and "/events/sockcrash" in name:
+            self.enabled.append((name.split("/")[-2].partition("_")[0], text))
+
+
+@pytest.fixture
+def tracefs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    (tmp_path / "instances").mkdir()
+    page: Any = object()
+    monkeypatch.setattr(reader_module, "parse_page_format", lambda *_: page)
+    return Written(tmp_path)
+
+
+def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = Instance(tracefs)
+    instance.name = "sockcrash_1_0"
+    cpu = tracefs.root / instance.path("per_cpu/cpu0")
+    cpu.mkdir(parents=True)
+    (cpu / "trace_pipe_raw").touch()
+    reader = Reader(instance, "<", 64)
+    reader.define(events(PLACES, Wanted()))
+    reader.start()
+    names = [name for name, _ in tracefs.enabled]
+    assert sorted(names[:2]) == sorted(EARLIER)
+    assert sorted(names[2:]) == sorted(FULL)
+    assert {text for _, text in tracefs.enabled} == {"1"}
+
+    number = next(number for number, (name, _) in reader._formats.items() if name == "enter")
+    calls = [(1000 * MS, number.to_bytes(2, "little"))] * (TENTH + 1)  # that late, they are not yet due
+    monkeypatch.setattr(Reader, "_drain", lambda _self, _fd, found: found.extend(calls))
+    tracefs.enabled.clear()
+    tracefs.now += 100 * MS
+    assert list(reader.read()) == []
+    assert tracefs.enabled == [*((name, "1") for name in LIGHT), *((name, "0") for name in FULL)]
+
+    calls.clear()
+    tracefs.enabled.clear()
+    for _ in range(9):
+        tracefs.now += 100 * MS
+        list(reader.read())
+        assert tracefs.enabled == []
+    tracefs.now += 100 * MS
+    monkeypatch.setattr(Reader, "_seen", lambda *_: None)
+    list(reader.read())
+    assert tracefs.enabled == [*((name, "1") for name in FULL), *((name, "0") for name in LIGHT)]
+    reader.close()
