@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sockcrash.model import Absent, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ("MOST_CALLS", "SHED", "Load")
 
-MOST_CALLS = 20_000
-"""Calls a second, of all traced threads together, above which values are not fetched."""
+MOST_CALLS = 10_000
+"""Calls a second, of all traced threads together, above which values are not fetched: they cost a tenth of a CPU."""
 
-_FEW_CALLS = MOST_CALLS // 4
-_WINDOW_NS = 100_000_000  # a burst that is over sooner than it is told does not count
+_TENTH_NS = 100_000_000
+_MOST_IN_TENTH = MOST_CALLS // 10
+_FEW_IN_TENTH = _MOST_IN_TENTH // 4
 _CALM_NS = 1_000_000_000
 
 SHED = Absent(Reason.UNREADABLE, f"not fetched: more than {MOST_CALLS} calls a second")
@@ -19,26 +25,32 @@ SHED = Absent(Reason.UNREADABLE, f"not fetched: more than {MOST_CALLS} calls a s
 
 
 class Load:
-    """Counts calls from ``now`` on (ns of any clock that goes forward)."""
+    """Looks at when calls began, and says whether their values are to be left out."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self) -> None:
         self.is_high = False
-        self._since = self._busy = now
-        self._calls = 0
+        self._times: list[int] = []
+        self._busy = 0
 
-    def add(self, now: int, calls: int) -> bool:
-        """Take the number of calls since the last time; whether values are to be left out from now on.
+    def add(self, now: int, times: Sequence[int]) -> bool:
+        """Take the times of calls since the last time (ns, of the clock that says ``now``), in any order.
 
-        That begins after a tenth of a second of more than MOST_CALLS a second, and ends after a second of less than a
-        quarter of that.
+        Values are left out from a tenth of a second of more than MOST_CALLS a second on, if it is not over already,
+        until for a second no tenth has had more than a quarter of that.
         """
-        self._calls += calls
-        span = now - self._since
-        if span < _WINDOW_NS:
-            return self.is_high
-        rate = self._calls * 1_000_000_000 / span
-        if rate >= _FEW_CALLS:
-            self._busy = now
-        self.is_high = rate > MOST_CALLS or (self.is_high and now - self._busy < _CALM_NS)
-        self._since, self._calls = now, 0
+        found = self._times = [*self._times, *sorted(times)]
+        self._busy = max(self._busy, _last(found, _FEW_IN_TENTH))
+        if self.is_high:
+            self.is_high = now - self._busy < _CALM_NS
+        else:
+            peak = _last(found, _MOST_IN_TENTH)
+            self.is_high = bool(peak) and now - peak < _TENTH_NS
+        self._times = found[-_MOST_IN_TENTH:]
         return self.is_high
+
+
+def _last(times: list[int], number: int) -> int:
+    """When there last were more than ``number`` calls within a tenth of a second; 0 if there never were."""
+    return max(
+        (end for begin, end in zip(times, times[number:], strict=False) if end - begin < _TENTH_NS), default=0
+    )

@@ -61,7 +61,7 @@ class Reader:
         self._kept: list[tuple[int, bytes]] = []
         self._events: tuple[Event, ...] = ()
         self._begins: set[int] = set()
-        self._load = Load(0)
+        self._load = Load()
         instance.write("tracing_on", "0")
         instance.write("trace_clock", _clock(instance.tracefs.read("trace_clock")))
         instance.write("options/overwrite", "0")
@@ -121,7 +121,6 @@ class Reader:
             self._instance.write(f"events/task/{name}/enable", "1")
         for light in (None, False):
             self._enable(light, on=True)
-        self._load = Load(self._now()[0])
 
     def _enable(self, light: bool | None, *, on: bool) -> None:
         for event in self._events:
@@ -157,7 +156,7 @@ class Reader:
         for fd in self._fds:
             self._drain(fd, found)
         if not last:
-            self._weigh(now, sum(self._number(content) in self._begins for _, content in found[known:]))
+            self._weigh(now, [ns for ns, content in found[known:] if self._number(content) in self._begins])
         found.sort(key=itemgetter(0))
         self._kept = []
         for ns, content in found:
@@ -166,9 +165,9 @@ class Reader:
             elif (seen := self._seen(ns + epoch, content)) is not None:
                 yield seen
 
-    def _weigh(self, now: int, calls: int) -> None:
+    def _weigh(self, now: int, begins: Sequence[int]) -> None:
         before = self._load.is_high
-        if self._load.add(now, calls) is not before:
+        if self._load.add(now, begins) is not before:
             self._shed(light=not before)
 
     def _number(self, content: bytes) -> int:

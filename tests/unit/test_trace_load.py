@@ -28,17 +28,25 @@ FULL = ("enter", "hidden")
 
 
 def told(*calls: int, period: int = 100 * MS) -> list[bool]:
-    load = Load(0)
-    return [load.add(period * (at + 1), number) for at, number in enumerate(calls)]
+    """What is said of periods in which so many calls were made, evenly; calls are told in no order."""
+    load = Load()
+    found = []
+    for at, number in enumerate(calls):
+        times = [period * at + period * one // number for one in range(number)]
+        found.append(load.add(period * (at + 1), times[::-1]))
+    return found
 
 
 def test_values_are_left_out_above_a_rate() -> None:
-    assert told(TENTH, TENTH + 1, TENTH) == [False, True, True]
+    assert told(TENTH, TENTH + 20, TENTH) == [False, True, True]
 
 
-def test_a_moment_is_no_rate() -> None:
-    """A program that sets a thousand options in ten milliseconds and is content."""
-    assert told(*[0] * 9, TENTH // 2, *[0] * 10, period=10 * MS) == [False] * 20
+def test_a_burst_that_is_over_when_it_is_told_is_let_be() -> None:
+    """A program that sets thousands of options in ten milliseconds and is content."""
+    load = Load()
+    assert load.add(200 * MS, [10 * MS + at for at in range(10 * TENTH)]) is False
+    assert load.add(300 * MS, [290 * MS] * 10) is False
+    assert load.add(400 * MS, [390 * MS + at for at in range(TENTH + 1)]) is True
 
 
 def test_short_periods_are_added_up() -> None:
@@ -46,14 +54,14 @@ def test_short_periods_are_added_up() -> None:
 
 
 def test_values_are_fetched_again_after_a_second_of_less_than_a_quarter() -> None:
-    few = TENTH // 4 - 1
-    assert told(2 * TENTH, *[few] * 10) == [True] * 10 + [False]
-    assert told(2 * TENTH, *[few] * 9, TENTH // 2, *[few] * 10) == [True] * 20 + [False]
+    few = TENTH // 4 - 20
+    assert told(2 * TENTH, *[few] * 12)[-4:] == [True, True, False, False]
+    assert told(2 * TENTH, *[few] * 9, TENTH // 2, *[few] * 12)[-5:] == [True, True, True, False, False]
 
 
-def test_a_reader_that_comes_late_counts_by_the_time_that_has_passed() -> None:
-    assert Load(0).add(5_000 * MS, 40 * TENTH) is False
-    assert Load(0).add(5_000 * MS, 60 * TENTH) is True
+def test_a_reader_that_comes_late_counts_by_the_times_of_calls() -> None:
+    assert Load().add(5_000 * MS, [at * 2 * 100 * MS // TENTH for at in range(25 * TENTH)]) is False
+    assert Load().add(5_000 * MS, [4_000 * MS + at * 90 * MS // TENTH for at in range(11 * TENTH)]) is True
 
 
 class Written(Tracefs):
@@ -100,7 +108,7 @@ def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pyte
     assert {text for _, text in tracefs.enabled} == {"1"}
 
     number = next(number for number, (name, _) in reader._formats.items() if name == "enter")
-    calls = [(1000 * MS, number.to_bytes(2, "little"))] * (TENTH + 1)  # that late, they are not yet due
+    calls = [(99 * MS, number.to_bytes(2, "little"))] * (TENTH + 1)  # that late, they are not yet due
     monkeypatch.setattr(Reader, "_drain", lambda _self, _fd, found: found.extend(calls))
     tracefs.enabled.clear()
     tracefs.now += 100 * MS
@@ -109,12 +117,12 @@ def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pyte
 
     calls.clear()
     tracefs.enabled.clear()
+    monkeypatch.setattr(Reader, "_seen", lambda *_: None)
     for _ in range(9):
         tracefs.now += 100 * MS
         list(reader.read())
         assert tracefs.enabled == []
     tracefs.now += 100 * MS
-    monkeypatch.setattr(Reader, "_seen", lambda *_: None)
     list(reader.read())
     assert tracefs.enabled == [*((name, "1") for name in FULL), *((name, "0") for name in LIGHT)]
     reader.close()

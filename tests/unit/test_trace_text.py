@@ -190,17 +190,17 @@ def test_a_value_that_was_left_out_says_why_and_is_counted() -> None:
         written = json.loads(dumps(call_object(call)))
         jsonschema.Draft202012Validator(SCHEMA).validate(written)
         if number == 1:
-            assert "setting TCP_NODELAY (not fetched: more than 20000 calls a second, 4 bytes)" in call_text(
+            assert "setting TCP_NODELAY (not fetched: more than 10000 calls a second, 4 bytes)" in call_text(
                 call
             )
             assert (written["trace"]["value"], written["trace"]["raw"]) == (None, None)
             assert (
-                written["absent"]["trace.value"] == "unreadable: not fetched: more than 20000 calls a second"
+                written["absent"]["trace.value"] == "unreadable: not fetched: more than 10000 calls a second"
             )
         else:
             assert call.value.reason is Reason.SECRET
 
-    assert "the values of 2 calls were not fetched: more than 20000 calls a second" in summary_text(summary)
+    assert "the values of 2 calls were not fetched: more than 10000 calls a second" in summary_text(summary)
     assert summary_object(summary, TARGET)["trace_summary"]["values_not_fetched"] == 2
 
 
