@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from bisect import bisect_right
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,10 @@ __all__ = ("Lost", "Reader", "Seen")
 _ALL_CPUS_KB = 64 << 10
 _LEAST_KB, _MOST_KB = 1 << 10, 16 << 10
 _LATE_NS = 5_000_000  # an event may be committed that much after its time
-_PAGES_AT_ONCE = 4096
+_CHUNK = 32  # pages
+_CHUNKS_AT_ONCE = 128
+_PATIENCE = 0.05  # s; a look at the buffers while what was seen is being reported
+_MOST_KEPT = 200_000  # events, some 60 MB: more stay in the buffers
 _OVERLAP = 0.01  # s; whoever had passed by a probe before it was enabled has passed by the other ones by then
 _COUNTS = ("overrun", "commit overrun", "dropped events")
 
@@ -62,6 +66,7 @@ class Reader:
         self._events: tuple[Event, ...] = ()
         self._begins: set[int] = set()
         self._load = Load()
+        self._looked = 0.0
         instance.write("tracing_on", "0")
         instance.write("trace_clock", _clock(instance.tracefs.read("trace_clock")))
         instance.write("options/overwrite", "0")
@@ -147,28 +152,36 @@ class Reader:
     def read(self, *, last: bool = False) -> Iterator[Seen]:
         """What was seen since the last time, in order; the newest is held back until no older can follow.
 
-        Before that, values of calls to come are left out if there were too many calls, or fetched again.
+        Meanwhile it looks again and again at how many calls there are, however long whoever asked for this takes.
         """
         now, epoch = self._now()
         until = now - _LATE_NS
-        found = self._kept
-        known = len(found)
-        for fd in self._fds:
-            self._drain(fd, found)
-        if not last:
-            self._weigh(now, [ns for ns, content in found[known:] if self._number(content) in self._begins])
-        found.sort(key=itemgetter(0))
-        self._kept = []
-        for ns, content in found:
-            if ns > until and not last:
-                self._kept.append((ns, content))
-            elif (seen := self._seen(ns + epoch, content)) is not None:
+        self._look(now, last=last)
+        found = sorted(self._kept, key=itemgetter(0))
+        due = len(found) if last else bisect_right(found, until, key=itemgetter(0))
+        self._kept = found[due:]
+        for ns, content in found[:due]:
+            if not last and time.monotonic() - self._looked > _PATIENCE and len(self._kept) < _MOST_KEPT:
+                self._look(self._now()[0])
+            if (seen := self._seen(ns + epoch, content)) is not None:
                 yield seen
 
-    def _weigh(self, now: int, begins: Sequence[int]) -> None:
-        before = self._load.is_high
-        if self._load.add(now, begins) is not before:
-            self._shed(light=not before)
+    def _look(self, now: int, *, last: bool = False) -> None:
+        """Take what is in the buffers; if too many calls began, fetch no values from now on, or fetch them again.
+
+        That is decided while more comes in: a loop may fill the buffers faster than they are read.
+        """
+        for _ in range(_CHUNKS_AT_ONCE):
+            known = len(self._kept)
+            more = [self._drain(fd, self._kept) for fd in self._fds]
+            begins = [ns for ns, content in self._kept[known:] if self._number(content) in self._begins]
+            before = self._load.is_high
+            if not last and self._load.add(now, begins) is not before:
+                self._shed(light=not before)
+            if not any(more):
+                break
+            now = self._now()[0]
+        self._looked = time.monotonic()
 
     def _number(self, content: bytes) -> int:
         return int.from_bytes(content[:2], "little" if self._order == "<" else "big")
@@ -181,15 +194,17 @@ class Reader:
         now = int(found[1]) * 1_000_000_000 + int(found[2]) * 1000 if found else 0
         return now, today - now
 
-    def _drain(self, fd: int, found: list[tuple[int, bytes]]) -> None:
-        for _ in range(_PAGES_AT_ONCE):
+    def _drain(self, fd: int, found: list[tuple[int, bytes]]) -> bool:
+        """Take a chunk of pages; whether there may be more."""
+        for _ in range(_CHUNK):
             try:
                 page = os.read(fd, self._page.size)
             except BlockingIOError:
-                return
+                return False
             if not page:
-                return
+                return False
             found += parse_page(page, self._page)[0]
+        return True
 
     def _seen(self, ns: int, content: bytes) -> Seen | None:
         if len(content) < 8:

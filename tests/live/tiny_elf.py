@@ -10,6 +10,7 @@ __all__ = ("loop64", "program32")
 _BASE = 0x400000
 _HEAD32, _HEAD64 = 52 + 32, 64 + 56
 _SOCKET32, _SETSOCKOPT32, _SOCKETCALL, _EXIT32 = 359, 366, 102, 1
+_PAGE = 4096
 _OF_SOCKETCALL = 14  # SYS_SETSOCKOPT
 
 
@@ -50,18 +51,20 @@ def _mov(register: str, value: int) -> bytes:
 def loop64(times: int, rounds: int) -> bytes:
     """An x86-64 executable that sets TCP_NODELAY on one socket ``times`` times and does nothing else.
 
-    That ``rounds`` times; of each it writes two struct timespec of CLOCK_MONOTONIC: just before, just after.
+    That ``rounds`` times; then it writes two struct timespec of CLOCK_MONOTONIC: just before, just after, of each.
     """
+    stamps = _BASE + _PAGE
     code = bytes.fromhex(
         "b829000000bf02000000be0100000031d20f05"  # socket(AF_INET, SOCK_STREAM, 0)
         "4189c4"  # mov r12d, eax
-        "4883ec30c744242001000000"  # sub rsp, 48; mov dword [rsp + 32], 1
-        "4c8d742420"  # lea r14, [rsp + 32]
+        "4883ec306a01"  # sub rsp, 48; push 1
+        "4989e6"  # mov r14, rsp
     )
+    code += b"\xbb" + struct.pack("<I", stamps)  # mov ebx, stamps
     code += b"\x41\xbf" + struct.pack("<I", rounds)  # mov r15d, rounds
     begin = len(code)
     code += b"\x41\xbd" + struct.pack("<I", times)  # mov r13d, times
-    code += bytes.fromhex("b8e4000000bf010000004889e60f05")  # clock_gettime(CLOCK_MONOTONIC, rsp)
+    code += bytes.fromhex("b8e4000000bf010000004889de0f05")  # clock_gettime(CLOCK_MONOTONIC, rbx)
     loop = bytes.fromhex(
         "4489e7be06000000ba010000004d89f241b804000000"  # fd, IPPROTO_TCP, TCP_NODELAY, &1, 4
         "b8360000000f05"  # setsockopt
@@ -69,14 +72,17 @@ def loop64(times: int, rounds: int) -> bytes:
     )
     code += loop + b"\x75" + struct.pack("<b", -(len(loop) + 2))  # jnz
     code += bytes.fromhex(
-        "b8e4000000bf01000000488d7424100f05"  # clock_gettime(CLOCK_MONOTONIC, rsp + 16)
-        "b801000000bf010000004889e6ba200000000f05"  # write(1, rsp, 32)
-        "41ffcf"  # dec r15d
+        "b8e4000000bf01000000488d73100f05"  # clock_gettime(CLOCK_MONOTONIC, rbx + 16)
+        "4883c32041ffcf"  # add rbx, 32; dec r15d
     )
     code += b"\x0f\x85" + struct.pack("<i", begin - len(code) - 6)  # jnz
-    code += bytes.fromhex("b83c00000031ff0f05")  # exit(0)
+    code += b"\xbe" + struct.pack("<I", stamps) + b"\xba" + struct.pack("<I", 32 * rounds)
+    code += bytes.fromhex(
+        "b801000000bf010000000f05"  # write(1, stamps, 32 * rounds)
+        "b83c00000031ff0f05"  # exit(0)
+    )
     size = _HEAD64 + len(code)
     head = b"\x7fELF\2\1\1" + bytes(9)
     head += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, _BASE + _HEAD64, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    head += struct.pack("<IIQQQQQQ", 1, 7, 0, _BASE, _BASE, size, size, 4096)
+    head += struct.pack("<IIQQQQQQ", 1, 7, 0, _BASE, _BASE, size, _PAGE + 32 * rounds, _PAGE)
     return head + code

@@ -109,7 +109,7 @@ def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pyte
 
     number = next(number for number, (name, _) in reader._formats.items() if name == "enter")
     calls = [(99 * MS, number.to_bytes(2, "little"))] * (TENTH + 1)  # that late, they are not yet due
-    monkeypatch.setattr(Reader, "_drain", lambda _self, _fd, found: found.extend(calls))
+    monkeypatch.setattr(Reader, "_drain", lambda _self, _fd, found: bool(found.extend(calls)))
     tracefs.enabled.clear()
     tracefs.now += 100 * MS
     assert list(reader.read()) == []
