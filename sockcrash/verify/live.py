@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import drgn
 
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 __all__ = ("verify_own", "verify_processes")
 
 Complain = Callable[[str], None]
+# What memory says of a socket, what the kernel answered before, and after.
+_Look: TypeAlias = "tuple[tuple[OptionValue, ...], Answers, Answers]"
 
 _EVERY_NUMBER = tuple(
     (level, number) for level in LEVELS.values() for number in range(256) if (level, number) not in UNSAFE
 )
 _SECONDS, _SECONDS_EACH = 5.0, 0.5
 _PEERCRED = key_of("SO_PEERCRED")
+_LOOKS = 3  # at a socket before what differs counts: a value may go and come back while hundreds are asked
 
 
 def verify_own(kernel: Kernel, seed: int, complain: Complain) -> Account:
@@ -60,19 +63,46 @@ def verify_processes(kernel: Kernel, pids: Iterable[int], complain: Complain) ->
     ledger = Ledger()
     reader = OptionReader(kernel, complain, every=True)
     for pid in pids:
-        handles = _sockets_of(kernel, pid, complain)
-        wanted = {fd: _keys(handle.kind.name) for fd, handle in handles.items()}
-        seconds = _SECONDS + _SECONDS_EACH * len(wanted)
-        before = _asked(pid, wanted, seconds)
-        options = {fd: _read(kernel, handle, reader, complain) for fd, handle in handles.items()}
-        after = _asked(pid, wanted, seconds)
-        for fd, found in options.items():
-            label = f"fd:{pid}/{fd}"
-            if found is None or fd not in before or fd not in after:
-                ledger.not_compared(label)
-            else:
-                ledger.compare(label, found, _seen_from_here(before[fd]), after[fd])
+        waiting = _sockets_of(kernel, pid, complain)
+        for left in reversed(range(_LOOKS)):
+            looks = _looks(kernel, pid, waiting, reader, complain)
+            again = {fd for fd, look in looks.items() if left and look is not None and not _agrees(look)}
+            _enter(ledger, pid, {fd: look for fd, look in looks.items() if fd not in again})
+            waiting = {fd: waiting[fd] for fd in again}
+            if not waiting:
+                break
     return ledger.account()
+
+
+def _looks(
+    kernel: Kernel, pid: int, handles: Mapping[int, Handle], reader: OptionReader, complain: Complain
+) -> dict[int, _Look | None]:
+    """By descriptor what memory says, and what the kernel answered before and after; None where either is missing."""
+    wanted = {fd: _keys(handle.kind.name) for fd, handle in handles.items()}
+    seconds = _SECONDS + _SECONDS_EACH * len(wanted)
+    before = _asked(pid, wanted, seconds)
+    options = {fd: _read(kernel, handle, reader, complain) for fd, handle in handles.items()}
+    after = _asked(pid, wanted, seconds)
+    return {
+        fd: None
+        if found is None or fd not in before or fd not in after
+        else (found, _seen_from_here(before[fd]), after[fd])
+        for fd, found in options.items()
+    }
+
+
+def _agrees(look: _Look) -> bool:
+    trial = Ledger()
+    trial.compare("", *look)
+    return not trial.account().disagreements
+
+
+def _enter(ledger: Ledger, pid: int, looks: Mapping[int, _Look | None]) -> None:
+    for fd, look in looks.items():
+        if look is None:
+            ledger.not_compared(f"fd:{pid}/{fd}")
+        else:
+            ledger.compare(f"fd:{pid}/{fd}", *look)
 
 
 def _keys(kind: str) -> list[Key]:

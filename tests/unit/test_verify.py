@@ -11,14 +11,15 @@ import socket
 import struct
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from sockcrash.errors import UsageError
-from sockcrash.model import Absent, OptionValue, Reason
+from sockcrash.model import Absent, Account, OptionValue, Reason
 from sockcrash.render.verify import account_object, account_text
-from sockcrash.verify import ask
+from sockcrash.verify import ask, live
 from sockcrash.verify.compare import Ledger
 from sockcrash.verify.recorded import find_truth, load_truth
 from sockcrash.verify.spread import spread
@@ -168,6 +169,39 @@ def test_a_child_that_hangs_costs_no_more_than_its_deadline() -> None:
 
     assert found == [(3, {NODELAY: ON})]
     assert time.monotonic() - start < 10
+
+
+def verified(monkeypatch: pytest.MonkeyPatch, answers: list[bytes | int]) -> tuple[Account, list[int]]:
+    """A process of two sockets, whose memory says ON; the kernel says so of 3, and ``answers`` of 4, one a look."""
+    asked: list[int] = []
+
+    def answer(_pid: int, wanted: dict[int, Any], _seconds: float) -> dict[int, Any]:
+        asked.extend(wanted)
+        return {fd: {NODELAY: ON if fd == 3 else answers[(asked.count(4) - 1) // 2]} for fd in wanted}
+
+    handle = SimpleNamespace(kind=SimpleNamespace(name="tcp"))
+    monkeypatch.setattr(live, "OptionReader", lambda *_, **__: None)
+    monkeypatch.setattr(live, "_sockets_of", lambda *_: {3: handle, 4: handle})
+    monkeypatch.setattr(live, "_asked", answer)
+    monkeypatch.setattr(live, "_read", lambda *_: (option(ON),))
+    return live.verify_processes(cast("Any", None), [1], lambda _: None), asked
+
+
+def test_what_differs_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A route that a time-out dropped and a segment brought back, while hundreds of sockets were asked."""
+    account, asked = verified(monkeypatch, [errno.ENOTCONN, ON])
+
+    assert account.agrees
+    assert (account.sockets, sum(tally.equal for tally in account.tallies)) == (2, 2)
+    assert asked == [3, 4, 3, 4, 4, 4]
+
+
+def test_what_differs_each_time_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    account, asked = verified(monkeypatch, [OFF, errno.ENOTCONN, OFF])
+
+    assert [(one.socket, one.kernel) for one in account.disagreements] == [("fd:1/4", "00000000")]
+    assert account.sockets == 2
+    assert asked.count(4) == 6
 
 
 def test_the_spread_has_every_kind_and_closes_what_it_opened() -> None:

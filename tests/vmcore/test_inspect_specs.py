@@ -242,7 +242,6 @@ def test_what_is_found_is_shown_beside_what_is_not(dump: Dump) -> None:
     "words",
     [
         (),
-        ("--all", "ino:1"),
         ("sk:",),
         ("fd:1",),
         ("pid:x",),
@@ -256,6 +255,13 @@ def test_usage(dump: Dump, words: tuple[str, ...]) -> None:
     ended = dump.inspect(*words)
     assert (ended.status, ended.out) == (USAGE, "")
     assert "cookie:" in ended.err
+
+
+def test_all_and_one_is_too_much(dump: Dump) -> None:
+    ended = dump.inspect("--all", "ino:1")
+    assert (ended.status, ended.out) == (USAGE, "")
+    assert "--all" in ended.err
+    assert "ino:1" in ended.err
 
 
 # The real command
