@@ -32,19 +32,20 @@ class Load:
         self._times: list[int] = []
         self._busy = 0
 
-    def add(self, now: int, times: Sequence[int]) -> bool:
+    def add(self, now: int, times: Sequence[int], *, behind: bool = False) -> bool:
         """Take the times of calls since the last time (ns, of the clock that says ``now``), in any order.
 
         Values are left out from a tenth of a second of more than MOST_CALLS a second on, if it is not over already,
-        until for a second no tenth has had more than a quarter of that.
+        until for a second no tenth has had more than a quarter of that. ``behind``: there is more that was not read
+        yet, so that nobody knows whether it is over.
         """
         found = self._times = [*self._times, *sorted(times)]
         self._busy = max(self._busy, _last(found, _FEW_IN_TENTH))
         if self.is_high:
-            self.is_high = now - self._busy < _CALM_NS
+            self.is_high = behind or now - self._busy < _CALM_NS
         else:
             peak = _last(found, _MOST_IN_TENTH)
-            self.is_high = bool(peak) and now - peak < _TENTH_NS
+            self.is_high = bool(peak) and (behind or now - peak < _TENTH_NS)
         self._times = found[-_MOST_IN_TENTH:]
         return self.is_high
 

@@ -176,7 +176,7 @@ class Reader:
             more = [self._drain(fd, self._kept) for fd in self._fds]
             begins = [ns for ns, content in self._kept[known:] if self._number(content) in self._begins]
             before = self._load.is_high
-            if not last and self._load.add(now, begins) is not before:
+            if not last and self._load.add(now, begins, behind=any(more)) is not before:
                 self._shed(light=not before)
             if not any(more):
                 break

@@ -207,14 +207,18 @@ def reported(name, *values):
         file.seek(-min(1 << 16, os.path.getsize(output)), 2)
         lines = file.read().split(b"\\n")[1:-1]
     return any(name in line and json.loads(line)["trace"]["value"] in values for line in lines)
+def noticed():
+    for _ in range(60):
+        if output == "-" or reported(b"NODELAY", None):
+            return True
+        time.sleep(1)
+    return False
 many, tries = spans("/run/many"), 1
-while output != "-" and tries < 5 and not reported(b"NODELAY", None):
-    time.sleep(3)
-    if not reported(b"NODELAY", None):
-        many += spans("/run/many")
-        tries += 1
+while not noticed() and tries < 5:
+    many += spans("/run/many")
+    tries += 1
 single = 0
-while output != "-" and single < 400 and not reported(b"SO_PRIORITY", 5):
+while output != "-" and single < 1200 and not reported(b"SO_PRIORITY", 5):
     one.setsockopt(1, 12, 5)
     single += 1
     time.sleep(0.25)

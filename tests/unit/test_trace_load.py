@@ -64,6 +64,14 @@ def test_a_reader_that_comes_late_counts_by_the_times_of_calls() -> None:
     assert Load().add(5_000 * MS, [4_000 * MS + at * 90 * MS // TENTH for at in range(11 * TENTH)]) is True
 
 
+def test_a_reader_that_is_behind_takes_it_that_a_loop_goes_on() -> None:
+    load = Load()
+    loop = [at * 90 * MS // TENTH for at in range(11 * TENTH)]
+    assert load.add(5_000 * MS, loop, behind=True) is True
+    assert load.add(9_000 * MS, [2_000 * MS], behind=True) is True
+    assert load.add(9_000 * MS, [8_990 * MS]) is False
+
+
 class Written(Tracefs):
     """A tracefs that notes what was enabled; its clock is ``now``, its buffers are empty."""
 
