@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent
 from sockcrash.render.json import SCHEMA
+from sockcrash.render.nulls import or_null
 from sockcrash.render.text import head
 from sockcrash.render.units import rate, show
 
@@ -61,12 +61,8 @@ def screen(samples: Sequence[Sample], interval: float) -> Iterator[str]:
 
 def sample_object(sample: Sample) -> dict[str, Any]:
     """One line of ``watch --json``."""
-    absent = {
-        f"watch.fields.{name}": str(value)
-        for name, value in sample.fields.items()
-        if isinstance(value, Absent)
-    }
-    fields = {name: None if isinstance(value, Absent) else value for name, value in sample.fields.items()}
+    absent: dict[str, str] = {}
+    fields = {name: or_null(absent, f"watch.fields.{name}", value) for name, value in sample.fields.items()}
     return {
         "schema": SCHEMA,
         "watch": {
