@@ -107,31 +107,31 @@ def _numbered(end: str, family: str, text: str) -> Test:
     """``vsock:CID:PORT``, ``netlink:*:PORTID``, ``link:ETHERTYPE:INDEX or device``."""
     first, _, second = text.partition(":")
     before, behind = _NUMBERED[family]
-    wanted = [(name, part) for name, part in ((before, first), (behind, second)) if part not in ("", "*")]
-    if any(name is None for name, _ in wanted):
+    parts = [(name, part) for name, part in ((before, first), (behind, second)) if part not in ("", "*")]
+    if any(name is None for name, _ in parts):
         raise ValueError(f"{text!r}: compare with the field protocol instead, and write netlink:*:PORTID")
-    for name, part in wanted:
-        if name != "ifindex" and not _is_number(part):
+    wanted = [(str(name), part, _number(part)) for name, part in parts]
+    for name, part, number in wanted:
+        if name != "ifindex" and number is None:
             raise ValueError(f"{part!r} is no {name}: {family}: takes numbers, or * for any")
 
     def test(record: SocketRecord) -> bool | None:
         found = getattr(record, end)
         if not isinstance(found, Endpoint) or getattr(found, behind) is None:
             return None
-        return all(_same(found, str(name), part) for name, part in wanted)
+        return all(_same(found, *one) for one in wanted)
 
     return test
 
 
-def _same(end: Endpoint, name: str, text: str) -> bool:
+def _same(end: Endpoint, name: str, text: str, number: int | None) -> bool:
     if name == "ifindex" and end.device == text:
         return True
-    return _is_number(text) and bool(getattr(end, name) == int(text, 0))
+    return number is not None and bool(getattr(end, name) == number)
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str) -> int | None:
     try:
-        int(text, 0)
+        return int(text, 0)
     except ValueError:
-        return False
-    return True
+        return None
