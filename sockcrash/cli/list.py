@@ -123,12 +123,9 @@ def _rows(
     session: Session, values: Sequence[Value], selected: Filter | None, netns: str | None, *, quiet: bool
 ) -> Iterator[Row]:
     from sockcrash.cli.progress import counted
-    from sockcrash.decode.want import NOTHING
+    from sockcrash.filter.values import needed
 
-    want, options = NOTHING, frozenset[str]()
-    for value in values:
-        want |= value.want
-        options |= value.options
+    want, options = needed(values)
     reader = session.option_reader(every=False, names=options) if options else None
     records = session.every_record(netns=netns, selected=selected, options=reader, want=want)
     return _cells(session, counted(records, "sockets", quiet=quiet), [value.get for value in values])

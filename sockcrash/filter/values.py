@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
@@ -30,6 +30,7 @@ __all__ = (
     "find_value",
     "known_names",
     "member_names",
+    "needed",
     "other_name",
     "schema",
 )
@@ -232,6 +233,15 @@ def checked_values(names: str, option: str) -> list[Value]:
             raise UsageError(f"{option}: no field or option is called {name!r}.{hint}")
         found.append(value)
     return found
+
+
+def needed(values: Iterable[Value]) -> tuple[Want, frozenset[str]]:
+    """The parts of records and the names of options that must be read for all of these."""
+    want, options = NOTHING, frozenset[str]()
+    for value in values:
+        want |= value.want
+        options |= value.options
+    return want, options
 
 
 def other_name(name: str) -> str | None:

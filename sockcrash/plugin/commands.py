@@ -123,8 +123,7 @@ def _list_sockets(prog: Program, args: argparse.Namespace) -> list[Object] | Non
     from sockcrash.decode import decode
     from sockcrash.decode.inheritance import OptionReader
     from sockcrash.decode.owner import Owners
-    from sockcrash.decode.want import NOTHING
-    from sockcrash.filter.values import checked_values
+    from sockcrash.filter.values import checked_values, needed
     from sockcrash.helpers import for_each_sock
     from sockcrash.helpers.arguments import complain, handle_of, kernel_of_program
     from sockcrash.render.list import NARROW, Column, default_columns, lines
@@ -138,9 +137,7 @@ def _list_sockets(prog: Program, args: argparse.Namespace) -> list[Object] | Non
         _write([list_code(kernel, values, selected, args.netns)])
         return None
     found = list(for_each_sock(prog, netns=args.netns, filter=selected))
-    want, names = NOTHING, frozenset[str]()
-    for value in values:
-        want, names = want | value.want, names | value.options
+    want, names = needed(values)
     owners = Owners(kernel, complain, many=True) if "owners" in want.parts else None
     options = OptionReader(kernel, complain, names=names) if names else None
 
