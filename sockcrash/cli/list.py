@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -160,7 +161,7 @@ def _show(session: Session, values: Sequence[Value], rows: Iterable[Row], output
         made = (render.row_object(address, kind, columns, cells) for address, kind, cells in rows)
         write(objects(made, session.target.describe(), output_format))
         return
-    cells = (cells for *_, cells in rows)
+    cells = map(itemgetter(2), rows)
     if output_format == "text":
         write_lines(render.lines(columns, cells))
     else:

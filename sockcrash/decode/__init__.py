@@ -11,7 +11,7 @@ from sockcrash.decode.common import NO_INODE, NOT_WANTED, cookie_of, name_in, pr
 from sockcrash.decode.congestion import congestion_section
 from sockcrash.decode.endpoint import end, host_order
 from sockcrash.decode.family import family_fields
-from sockcrash.decode.look import look
+from sockcrash.decode.look import looker
 from sockcrash.decode.owner import mini_owner, part_of
 from sockcrash.decode.parts import Parts
 from sockcrash.decode.plan import Plan, plan_for
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from sockcrash.decode.inheritance import OptionReader
     from sockcrash.decode.owner import Owners
+    from sockcrash.kernel.sockets import Kind
     from sockcrash.kernel.view import Kernel, Reader
     from sockcrash.locate.address import Handle
     from sockcrash.model import OptionValue, Owner
@@ -58,20 +59,30 @@ def decoder(
     kernel: Kernel, owners: Owners | None, options: OptionReader | None, want: Want
 ) -> Callable[[Handle], SocketRecord]:
     """``decode`` for many sockets."""
-    plans: dict[str, Plan] = {}
+    ways: dict[str, Callable[[Handle], SocketRecord]] = {}
 
     def decode_one(handle: Handle) -> SocketRecord:
         kind = handle.kind
-        plan = plans.get(kind.name)
-        if plan is None:
-            plan = plans[kind.name] = plan_for(kernel, kind, want, options=options is not None)
-        content = handle.content
-        glance = plan.glance
-        if glance and content and not kernel.live and len(content) >= plan.reader.size:
-            return look(kernel, handle, content, owners, want, plan, glance)
-        return _whole(kernel, handle, owners, options, want, plan)
+        way = ways.get(kind.name)
+        if way is None:
+            way = ways[kind.name] = _way(kernel, kind, owners, options, want)
+        return way(handle)
 
     return decode_one
+
+
+def _way(
+    kernel: Kernel, kind: Kind, owners: Owners | None, options: OptionReader | None, want: Want
+) -> Callable[[Handle], SocketRecord]:
+    """How sockets of one kind are decoded: by a look, where that does and a dump's walk has read their bytes."""
+    plan = plan_for(kernel, kind, want, options=options is not None)
+
+    def whole(handle: Handle) -> SocketRecord:
+        return _whole(kernel, handle, owners, options, want, plan)
+
+    if plan.glance is None or kernel.live:
+        return whole
+    return looker(kernel, owners, want, plan, plan.glance, whole)
 
 
 def _whole(

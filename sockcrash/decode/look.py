@@ -6,7 +6,7 @@ It is for filters and lists, which ask for little and keep nothing. What it says
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sockcrash.decode.common import NOT_WANTED, name_in, protocols_of
 from sockcrash.decode.congestion import congestion_section
@@ -27,34 +27,56 @@ if TYPE_CHECKING:
     from sockcrash.decode.want import Want
     from sockcrash.kernel.view import Kernel
     from sockcrash.locate.address import Handle
+    from sockcrash.model import Names
 
-__all__ = ("look",)
+__all__ = ("looker",)
 
 _IDENTITY, _FULL, _SOCK, _TCP, _TIMERS = range(5)
 
 
-def look(
+class _About(NamedTuple):
+    """What looks at many sockets have in common."""
+
+    kernel: Kernel
+    owners: Owners | None
+    want: Want
+    plan: Plan
+    glance: Glance
+
+
+def looker(
     kernel: Kernel,
-    handle: Handle,
-    content: bytes,
     owners: Owners | None,
     want: Want,
     plan: Plan,
     glance: Glance,
-) -> SocketRecord:
-    """A record of a full TCP socket of which these are the bytes."""
-    address = handle.address
-    fields = glance.at_once(glance.reader.decode(content, kernel.clock(), address))
-    fields["address"] = address
-    fields["_rest"] = (kernel, handle, content, owners, want, plan, glance)
-    return quick(_Look, fields)
+    whole: Callable[[Handle], SocketRecord],
+) -> Callable[[Handle], SocketRecord]:
+    """What makes records of full TCP sockets of a dump; ``whole`` does of those whose bytes no walk has read."""
+    about = _About(kernel, owners, want, plan, glance)
+    at_once, values_of, clock, size = glance.at_once, glance.reader.decode, kernel.clock(), plan.reader.size
+
+    def look(handle: Handle) -> SocketRecord:
+        content, address = handle.content, handle.address
+        if content is None or len(content) < size:
+            return whole(handle)
+        fields = at_once(values_of(content, clock, address))
+        fields["address"] = address
+        fields["_handle"] = handle
+        fields["_content"] = content
+        fields["_about"] = about
+        return quick(_Look, fields)
+
+    return look
 
 
 class _Look(SocketRecord):
     """What was not made at once is made when it is asked for, of ``_values``."""
 
     kind = "tcp"
-    _rest: tuple[Kernel, Handle, bytes, Owners | None, Want, Plan, Glance]
+    _handle: Handle
+    _content: bytes
+    _about: _About
     _values: tuple[tuple[Any, ...], ...]
 
 
@@ -71,73 +93,79 @@ class _Part:
 
 
 def _values(record: _Look) -> tuple[tuple[Any, ...], ...]:
-    kernel, handle, content, _, _, plan, _ = record._rest
-    return plan.reader.decode(content, kernel.clock(), handle.address)
+    kernel = record._about.kernel
+    return record._about.plan.reader.decode(record._content, kernel.clock(), record.address)
+
+
+def _index(record: _Look, number: int) -> Names:
+    return record._about.plan.reader.indexes[number]
 
 
 def _section(record: _Look, number: int) -> Section:
-    return Section(record._rest[5].reader.indexes[number], record._values[number])
+    return Section(_index(record, number), record._values[number])
 
 
 def _full(record: _Look, name: str) -> Any:
-    place = record._rest[5].reader.indexes[_FULL].get(name)
+    place = _index(record, _FULL).get(name)
     return NOT_WANTED if place is None else record._values[_FULL][place]
 
 
 def _identity(record: _Look, name: str) -> Any:
-    return record._values[_IDENTITY][record._rest[5].reader.indexes[_IDENTITY][name]]
+    return record._values[_IDENTITY][_index(record, _IDENTITY)[name]]
 
 
 def _picked(name: str) -> Callable[[_Look], Any]:
-    return lambda record: record._rest[6].later(name)(record._values)[name]
+    return lambda record: record._about.glance.later(name)(record._values)[name]
 
 
 def _tcp(record: _Look) -> Section:
-    kernel, _, _, _, _, plan, _ = record._rest
     if not record._values[_TCP]:
         return EMPTY
-    return tcp_section(kernel, _identity(record, "skc_state"), _section(record, _TCP), plan.computed)
+    about = record._about
+    state = _identity(record, "skc_state")
+    return tcp_section(about.kernel, state, _section(record, _TCP), about.plan.computed)
 
 
 def _sock(record: _Look) -> Section:
-    return sock_section(record._rest[0], _section(record, _SOCK)) if record._values[_SOCK] else EMPTY
+    return sock_section(record._about.kernel, _section(record, _SOCK)) if record._values[_SOCK] else EMPTY
 
 
 def _cc(record: _Look) -> Any:
-    kernel, handle, content, _, want, *_ = record._rest
-    if "cc" not in want.parts:
+    if "cc" not in record._about.want.parts:
         return EMPTY
-    return congestion_section(kernel, handle.address, _section(record, _TCP), content)
+    kernel = record._about.kernel
+    return congestion_section(kernel, record.address, _section(record, _TCP), record._content)
 
 
 def _timers(record: _Look) -> Any:
-    kernel, _, _, _, want, *_ = record._rest
-    if "timers" not in want.parts:
+    if "timers" not in record._about.want.parts:
         return None
     closed = _identity(record, "skc_state") == uapi.FIN_WAIT2 and _full(record, "dead") == 1
-    return tcp_timers(kernel.clock(), _section(record, _TCP), _section(record, _TIMERS), closed=closed)
+    clock = record._about.kernel.clock()
+    return tcp_timers(clock, _section(record, _TCP), _section(record, _TIMERS), closed=closed)
 
 
 def _owners(record: _Look) -> Any:
-    kernel, handle, _, owners, want, *_ = record._rest
+    kernel, owners, want, *_ = record._about
     if owners is None or "owners" not in want.parts:
         return ()
-    return owners.of(handle, _section(record, _FULL), part_of(kernel, handle, _section(record, _TCP)))
+    subflow_of = part_of(kernel, record._handle, _section(record, _TCP))
+    return owners.of(record._handle, _section(record, _FULL), subflow_of)
 
 
 def _other_end(record: _Look) -> Any:
-    _, handle, _, owners, want, *_ = record._rest
-    if owners is None or "other_end" not in want.parts:
+    owners = record._about.owners
+    if owners is None or "other_end" not in record._about.want.parts:
         return None
-    return owners.other_end(handle, _section(record, _IDENTITY), EMPTY)
+    return owners.other_end(record._handle, _section(record, _IDENTITY), EMPTY)
 
 
 def _namespace(number: int) -> Callable[[_Look], Any]:
     def make(record: _Look) -> Any:
-        _, handle, _, owners, want, *_ = record._rest
-        if owners is None or "namespace" not in want.parts:
+        owners = record._about.owners
+        if owners is None or "namespace" not in record._about.want.parts:
             return None
-        return owners.namespace(handle, record.netns)[number]
+        return owners.namespace(record._handle, record.netns)[number]
 
     return make
 
@@ -145,14 +173,14 @@ def _namespace(number: int) -> Callable[[_Look], Any]:
 _PARTS: dict[str, Callable[[_Look], Any]] = {
     **{name: _picked(name) for name in PICKS},
     "_values": _values,
-    "device": lambda record: device_name(record._rest[0], _identity(record, "skc_net"), record.ifindex),
+    "device": lambda record: device_name(record._about.kernel, _identity(record, "skc_net"), record.ifindex),
     "protocol": lambda record: name_in(
         protocols_of(_identity(record, "skc_family")), _full(record, "sk_protocol")
     ),
-    "cgroup": lambda record: cgroup_path(record._rest[0], _full(record, "cgroup")),
-    "how": lambda record: record._rest[1].how,
-    "proved": lambda record: record._rest[1].proved,
-    "note": lambda record: record._rest[1].note,
+    "cgroup": lambda record: cgroup_path(record._about.kernel, _full(record, "cgroup")),
+    "how": lambda record: record._handle.how,
+    "proved": lambda record: record._handle.proved,
+    "note": lambda record: record._handle.note,
     "tcp": _tcp,
     "sock": _sock,
     "cc": _cc,

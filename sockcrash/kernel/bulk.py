@@ -22,9 +22,11 @@ _RUN = 1 << 16
 def read_many(kernel: Kernel, addresses: Collection[int], size: int) -> Iterator[tuple[int, bytes | None]]:
     """``size`` bytes at each address, in order of address; None where they are unreadable."""
     for start, run, block in _blocks(kernel, addresses, size):
-        for address in run:
-            offset = address - start
-            yield address, block[offset : offset + size] if block else _read_one(kernel, address, size)
+        if block:
+            end = size - start
+            yield from zip(run, [block[address - start : address + end] for address in run], strict=True)
+        else:
+            yield from ((address, _read_one(kernel, address, size)) for address in run)
 
 
 def read_pointers(
@@ -35,12 +37,12 @@ def read_pointers(
     structure = struct.Struct(kernel.byte_order + "".join(f"{gap}xQ" for gap in gaps))
     unpack, size = structure.unpack_from, structure.size
     for start, run, block in _blocks(kernel, addresses, size):
+        if block:
+            yield from zip(run, [unpack(block, address - start) for address in run], strict=True)
+            continue
         for address in run:
-            if block:
-                yield address, unpack(block, address - start)
-            else:
-                content = _read_one(kernel, address, size)
-                yield address, None if content is None else unpack(content)
+            content = _read_one(kernel, address, size)
+            yield address, None if content is None else unpack(content)
 
 
 def _blocks(kernel: Kernel, addresses: Collection[int], size: int) -> Iterator[tuple[int, list[int], bytes]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import FULL, IDENTITY, SOCK, row
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ("KINDS", "STRUCTS_ON_THE_WAY", "Kind", "kind_at", "kind_by_content", "kind_of", "mini_kind")
 
 _INET = (uapi.AF_INET, uapi.AF_INET6)
+_MOST_KNOWN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +134,25 @@ def kind_at(kernel: Kernel, address: int) -> Kind:
 
 
 def kind_by_content(kernel: Kernel) -> Callable[[bytes], Kind]:
-    """What gives the kind of a socket object by its first bytes, for very many of them."""
-    decode, clock = kernel.reader(_HEAD, _FULL_HEAD).decode, kernel.clock()
-    return lambda content: _kind_by(decode(content, clock, 0))
+    """What gives the kind of a socket object by its first bytes, for very many of them.
 
+    It knows again by the bytes that tell it, which hardly differ from one socket to the next.
+    """
+    reader, clock = kernel.reader(_HEAD, _FULL_HEAD), kernel.clock()
+    telling = itemgetter(*(slice(start, start + length) for start, length in reader.spans))
+    known: dict[Any, Kind] = {}
 
-@lru_cache(maxsize=256)
-def _kind_by(heads: tuple[tuple[int, int], tuple[int, int]]) -> Kind:
-    head, full_head = heads
-    return mini_kind(*head) or kind_of(head[0], *full_head)
+    def kind(content: bytes) -> Kind:
+        key = telling(content)
+        found = known.get(key)
+        if found is None:
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            head, full_head = reader.decode(content, clock, 0)
+            found = known[key] = mini_kind(*head) or kind_of(head[0], *full_head)
+        return found
+
+    return kind
 
 
 @lru_cache(maxsize=256)

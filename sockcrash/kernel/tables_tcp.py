@@ -61,8 +61,8 @@ _DEATH_ROW = Group("death_row", (row("hashinfo", "struct net", "ipv4.tcp_death_r
 # The largest object of these tables: a TCP socket with its part for IPv6 behind it.
 _LARGEST = "struct tcp6_sock"
 
-# Addresses and what was read with them, of a table at an address with some buckets. The last argument gathers links
-# in lists of the owners of a port that were read on the way.
+# Addresses and what was read with them, of a table at an address with some buckets. The last argument has links in
+# lists of the owners of a port that were read on the way, with the ones that follow them.
 Walk = Callable[["Kernel", int, int, Complain, dict[int, int]], Iterator[tuple[int, bytes | None]]]
 
 
@@ -73,8 +73,12 @@ _found: Callable[[tuple[int, str, tuple[str, ...], bytes | None]], Found] = part
 def tcp_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     """TCP objects in ehash, the listeners' table and the bind tables of every namespace; some are in two of them."""
     owners: dict[int, int] = {}
+    owner = _offset(kernel, "owner.node") or 0
+    unpack = struct.Struct(f"{kernel.byte_order}{owner}xQ").unpack_from
     for how, walk, table, count in _tables(kernel, complain):
         for address, content in walk(kernel, table, count, complain, owners):
+            if content is not None:
+                (owners[address + owner],) = unpack(content)
             yield _found((address, how, _KINDS, content))
 
 
@@ -115,28 +119,21 @@ def _ehash(
     kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
 ) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_ehash_bucket", "ehash.head", complain)
-    return _whole(kernel, firsts, _offset(kernel, "ehash.node") or 0, complain, owners)
+    return _whole(kernel, firsts, _offset(kernel, "ehash.node") or 0, complain)
 
 
 def _lhash2(
     kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
 ) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_listen_hashbucket", "lhash2.head", complain)
-    return _whole(kernel, firsts, _offset(kernel, "lhash2.node") or 0, complain, owners)
+    return _whole(kernel, firsts, _offset(kernel, "lhash2.node") or 0, complain)
 
 
 def _whole(
-    kernel: Kernel, firsts: list[int], node: int, complain: Complain, owners: dict[int, int]
+    kernel: Kernel, firsts: list[int], node: int, complain: Complain
 ) -> Iterator[tuple[int, bytes | None]]:
     """Objects with as many bytes as the largest has; of one that is shorter, what follows it is read too."""
-    size = drgn.sizeof(kernel.prog.type(_LARGEST))
-    owner = _offset(kernel, "owner.node") or 0
-    unpack = struct.Struct(f"{kernel.byte_order}{owner}xQ").unpack_from
-    for found in objects(kernel, firsts, node, size, complain):
-        address, content = found
-        if content is not None:
-            (owners[address + owner],) = unpack(content)
-        yield found
+    return objects(kernel, firsts, node, drgn.sizeof(kernel.prog.type(_LARGEST)), complain)
 
 
 def _bhash(

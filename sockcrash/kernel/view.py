@@ -110,6 +110,7 @@ class Reader:
     """Bytes of one object, and of what it points to, into one Section per group.
 
     ``decode(buffer, clock, address)`` gives the bare values: a tuple for each group, in the order of ``indexes``.
+    ``spans``: (offset, length) of the bytes of the object itself that they come from.
     """
 
     def __init__(self, kernel: Kernel, groups: Sequence[Sequence[Bound]]) -> None:
@@ -128,7 +129,7 @@ class Reader:
         )
         everywhere = [bound for group in groups for bound in group]
         self._places = [(bound, (*bound.hops, bound.spot)[0]) for bound in everywhere if bound.spot]
-        self._spans = merged((spot.offset, spot.size * spot.count) for _, spot in self._places)
+        self.spans = merged((spot.offset, spot.size * spot.count) for _, spot in self._places)
         self.indexes = [
             _names(
                 index, direct[number], [child.names(number) for child in children if number in child.feeds]
@@ -161,7 +162,7 @@ class Reader:
         if not self.kernel.exact:
             return read(address, self.size)
         sparse = bytearray(self.size)
-        for offset, length in self._spans:
+        for offset, length in self.spans:
             sparse[offset : offset + length] = read(address + offset, length)
         return bytes(sparse)
 

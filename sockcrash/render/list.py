@@ -61,8 +61,7 @@ def lines(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[
         f"%{'' if width < 0 else '-'}{max(abs(width), len(heading))}s" for heading, width in headings
     )
     yield (layout % tuple(heading for heading, _ in headings)).rstrip()
-    for row in _cells(columns, rows):
-        yield (layout % row).rstrip()
+    yield from map(str.rstrip, map(layout.__mod__, _cells(columns, rows)))
 
 
 def texts(columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
