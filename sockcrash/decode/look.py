@@ -54,13 +54,13 @@ def looker(
 ) -> Callable[[Handle], SocketRecord]:
     """What makes records of full TCP sockets of a dump; ``whole`` does of those whose bytes no walk has read."""
     about = _About(kernel, owners, want, plan, glance)
-    at_once, values_of, clock, size = glance.at_once, glance.reader.decode, kernel.clock(), plan.reader.size
+    at_once, clock, size = glance.at_once, kernel.clock(), plan.reader.size
 
     def look(handle: Handle) -> SocketRecord:
         content, address = handle.content, handle.address
         if content is None or len(content) < size:
             return whole(handle)
-        fields = at_once(values_of(content, clock, address))
+        fields = at_once(content, clock, address)
         fields["address"] = address
         fields["_handle"] = handle
         fields["_content"] = content
@@ -115,7 +115,11 @@ def _identity(record: _Look, name: str) -> Any:
 
 
 def _picked(name: str) -> Callable[[_Look], Any]:
-    return lambda record: record._about.glance.later(name)(record._values)[name]
+    def make(record: _Look) -> Any:
+        about = record._about
+        return about.glance.later(name)(record._content, about.kernel.clock(), record.address)[name]
+
+    return make
 
 
 def _tcp(record: _Look) -> Section:

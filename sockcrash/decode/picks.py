@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a record of a TCP socket has by a short expression over the bare values of a reader, compiled."""
+"""What a record of a TCP socket has by a short expression over rows, compiled with what reads these."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from string import Formatter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockcrash.decode.common import NO_INODE, NOT_WANTED, cookie_of, name_in, v6only_of
 from sockcrash.decode.endpoint import end, host_order
@@ -13,13 +13,18 @@ from sockcrash.decode.tcp import COMPUTED
 from sockcrash.kernel import uapi
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sockcrash.kernel.clock import Clock
     from sockcrash.kernel.view import Kernel, Reader
 
 __all__ = ("PICKS", "Pick", "picker", "rows_of")
 
-Pick = Callable[[tuple[tuple[Any, ...], ...]], dict[str, Any]]
+# Bytes of an object, the clock, the address of the object -> attributes by name
+Pick: TypeAlias = "Callable[[bytes, Clock, int], dict[str, Any]]"
+
 _COMPUTED = {
-    name: (f"{name}(clock, {', '.join(f'{{{member}}}' for member in inputs)})", function)
+    name: (f"{name}(c, {', '.join(f'{{{member}}}' for member in inputs)})", function)
     for name, inputs, function in COMPUTED
 }
 # Attribute of a record: an expression in which a name in braces is a row of one of the first four sections.
@@ -39,7 +44,6 @@ PICKS: dict[str, str] = {
     "recv_q": f"{{sk_ack_backlog}} if {{skc_state}} == listen else {_COMPUTED['receive_queue_bytes'][0]}",
     "send_q": f"{{sk_max_ack_backlog}} if {{skc_state}} == listen else {_COMPUTED['send_queue_bytes'][0]}",
 }
-_SECTIONS = ("identity", "full", "sock", "tcp")
 
 
 class _Named(dict[int, Any]):
@@ -55,22 +59,16 @@ def rows_of(attributes: Iterable[str]) -> set[str]:
 
 
 def picker(kernel: Kernel, reader: Reader, attributes: Sequence[str]) -> Pick:
-    """A function of the values of a reader that gives those attributes by name."""
-    places = _Places(
-        (name, f"{section}[{place}]")
-        for section, index in zip(_SECTIONS, reader.indexes, strict=False)
-        for name, place in index.items()
-    )
-    parts = [f"{name!r}: {PICKS[name].format_map(places)}" for name in attributes]
-    scope = _surroundings(kernel)
-    exec(
-        f"def pick(values):\n  {', '.join(_SECTIONS)}, *_ = values\n  return {{{', '.join(parts)}}}\n", scope
-    )
-    pick: Pick = scope["pick"]
-    return pick
+    """A function like the ``decode`` of a reader that gives those attributes by name."""
+
+    def wanted(groups: Sequence[Mapping[str, str]]) -> str:
+        standing = _Standing(chain.from_iterable(one.items() for one in groups))
+        return f"{{{', '.join(f'{name!r}: {PICKS[name].format_map(standing)}' for name in attributes)}}}"
+
+    return reader.made(wanted, _surroundings(kernel))
 
 
-class _Places(dict[str, str]):
+class _Standing(dict[str, str]):
     def __missing__(self, name: str) -> str:
         return "not_wanted"
 
@@ -88,6 +86,5 @@ def _surroundings(kernel: Kernel) -> dict[str, Any]:
         "no_inode": NO_INODE,
         "not_wanted": NOT_WANTED,
         "listen": uapi.LISTEN,
-        "clock": kernel.clock(),
         **{name: function for name, (_, function) in _COMPUTED.items()},
     }

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
@@ -46,9 +46,8 @@ Picker = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """How a look is made: ``at_once`` of the values of ``reader``, one by one of the plan's by ``later``."""
+    """How a look is made: attributes by name ``at_once``, or one alone, ``later``."""
 
-    reader: Reader
     at_once: Pick
     later: Callable[[str], Pick]
 
@@ -86,16 +85,18 @@ def plan_for(kernel: Kernel, kind: Kind, want: Want, *, options: bool) -> Plan:
             for names in (IDENTITY_NAMES, LOCAL, PEER)
         )
         light = kind.name == "tcp" and want.members is not None and not options
-        glance = _glance(kernel, want, reader, groups) if light else None
+        glance = _glance(kernel, want, groups) if light else None
         plans[key] = Plan(reader, computed, identity, local, peer, full, glance)
     return plans[key]
 
 
-def _glance(kernel: Kernel, want: Want, reader: Reader, groups: tuple[Group, ...]) -> Glance:
-    at_once = sorted(want.at_once & PICKS.keys())
-    rows = rows_of(at_once)
-    first = kernel.reader(*(_narrowed(group, rows) for group in groups[: _TCP + 1]))
-    return Glance(first, picker(kernel, first, at_once), cache(lambda name: picker(kernel, reader, (name,))))
+def _glance(kernel: Kernel, want: Want, groups: tuple[Group, ...]) -> Glance:
+    def of(attributes: Sequence[str]) -> Pick:
+        rows = rows_of(attributes)
+        narrow = (_narrowed(group, rows) for group in groups[: _TCP + 1])
+        return picker(kernel, kernel.reader(*narrow), attributes)
+
+    return Glance(of(sorted(want.at_once & PICKS.keys())), cache(lambda name: of((name,))))
 
 
 def _nothing(_values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -5,28 +5,32 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sockcrash.kernel.layout import Bound
 
-__all__ = ("Behind", "compile_groups")
+__all__ = ("Behind", "Decode", "Wanted", "compile_groups")
 
-# decode(buffer, clock, address of the object) -> one tuple per group
-Decode = Callable[[bytes, Any, int], tuple[tuple[Any, ...], ...]]
+# decode(buffer, clock, address of the object) -> one tuple per group, or what is wanted instead
+Decode = Callable[[bytes, Any, int], Any]
+# For each group the names of its rows with what stands for them in Python -> the expression that is wanted
+Wanted = Callable[[Sequence[Mapping[str, str]]], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
     """What lies behind a pointer: values for the groups that ``feeds`` counts, appended to their own.
 
-    ``known`` maps pointers to values that need not be read; ``read(pointer, address, buffer, clock)`` reads others.
+    ``names`` has those of the values for each of these. ``known`` maps pointers to values that need not be read;
+    ``read(pointer, address, buffer, clock)`` reads others.
     """
 
     pointer: Bound
     feeds: tuple[int, ...]
+    names: Sequence[Iterable[str]]
     known: dict[int, tuple[tuple[Any, ...], ...]]
     read: Callable[..., tuple[tuple[Any, ...], ...]]
 
@@ -35,42 +39,51 @@ def compile_groups(
     groups: Sequence[Sequence[Bound]],
     byte_order: str,
     expressions: dict[str, str],
-    names: dict[str, Any],
+    names: Mapping[str, Any],
     behind: Sequence[Behind] = (),
+    wanted: Wanted | None = None,
 ) -> tuple[Decode, int, tuple[dict[str, int], ...]]:
     """Compile bound rows without hops, and what lies behind their pointers, into one function.
 
     Returns the function, the number of bytes that the buffer must have, and per group the index of the names of its
     rows. ``expressions`` maps the ``by`` of a Convert to a Python expression over ``x`` (the raw value) and ``c`` (the
-    clock); ``names`` are what the expressions may call.
+    clock); ``names`` are what the expressions may call. With ``wanted`` the function returns that, no tuples.
     """
     units: dict[tuple[int, int, str], str] = {}
     scope: dict[str, Any] = dict(names)
     endian = "little" if byte_order == "<" else "big"
     bodies: list[str] = []
+    standing: list[dict[str, str]] = []
     indexes: list[dict[str, int]] = []
     for number, bounds in enumerate(groups):
-        parts: list[str] = []
-        index: dict[str, int] = {}
+        own: dict[str, str] = {}
         for bound in bounds:
             raw = _raw(bound, units, scope, endian)
-            _add(index, bound.field.name, len(parts))
-            parts.append(raw)
+            _add(own, bound.field.name, raw)
             for convert in bound.field.converts:
-                _add(index, convert.name, len(parts))
                 missing = bound.absent is not None
-                parts.append(raw if missing else f"({_apply(expressions[convert.by], raw)})")
-        parts += [f"*b{n}[{one.feeds.index(number)}]" for n, one in enumerate(behind) if number in one.feeds]
-        bodies.append("(" + "".join(part + "," for part in parts) + ")")
-        indexes.append(index)
+                _add(own, convert.name, raw if missing else f"({_apply(expressions[convert.by], raw)})")
+        children = [
+            (f"b{n}[{one.feeds.index(number)}]", one.names[one.feeds.index(number)])
+            for n, one in enumerate(behind)
+            if number in one.feeds
+        ]
+        bodies.append(_tuple([*own.values(), *(f"*{values}" for values, _ in children)]))
+        indexes.append({name: place for place, name in enumerate(own)})
+        there = {name: f"{values}[{at}]" for values, found in children for at, name in enumerate(found)}
+        standing.append(own | there)
     followed = [
         _follow(n, one, _raw(one.pointer, units, scope, endian), scope) for n, one in enumerate(behind)
     ]
     lines, size = _unpack_lines(units, byte_order, scope)
-    source = "def decode(buf, c, address):\n" + "".join(f"  {line}\n" for line in (*lines, *followed))
-    source += "  return (" + "".join(body + "," for body in bodies) + ")\n"
+    lines += [*followed, f"return {_tuple(bodies) if wanted is None else wanted(standing)}"]
+    source = "def decode(buf, c, address):\n" + "".join(f"  {line}\n" for line in lines)
     exec(compile(source, "<sockcrash layout>", "exec"), scope)
     return scope["decode"], size, tuple(indexes)
+
+
+def _tuple(parts: Iterable[str]) -> str:
+    return "(" + "".join(f"{part}," for part in parts) + ")"
 
 
 def _follow(number: int, behind: Behind, pointer: str, scope: dict[str, Any]) -> str:
@@ -79,10 +92,10 @@ def _follow(number: int, behind: Behind, pointer: str, scope: dict[str, Any]) ->
     return f"b{number} = known{number}({pointer}) or read{number}({pointer}, address, buf, c)"
 
 
-def _add(index: dict[str, int], name: str, number: int) -> None:
-    if name in index:
+def _add(own: dict[str, str], name: str, expression: str) -> None:
+    if name in own:
         raise ValueError(f"two rows of one group are named {name}")
-    index[name] = number
+    own[name] = expression
 
 
 def _apply(expression: str, raw: str) -> str:

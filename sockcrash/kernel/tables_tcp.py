@@ -116,14 +116,14 @@ def _offset(kernel: Kernel, name: str) -> int | None:
 
 
 def _ehash(
-    kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
+    kernel: Kernel, table: int, count: int, complain: Complain, _owners: dict[int, int]
 ) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_ehash_bucket", "ehash.head", complain)
     return _whole(kernel, firsts, _offset(kernel, "ehash.node") or 0, complain)
 
 
 def _lhash2(
-    kernel: Kernel, table: int, count: int, complain: Complain, owners: dict[int, int]
+    kernel: Kernel, table: int, count: int, complain: Complain, _owners: dict[int, int]
 ) -> Iterator[tuple[int, bytes | None]]:
     firsts = _heads(kernel, table, count, "struct inet_listen_hashbucket", "lhash2.head", complain)
     return _whole(kernel, firsts, _offset(kernel, "lhash2.node") or 0, complain)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import drgn
 
 from sockcrash.kernel import clock as _clock
-from sockcrash.kernel.compiling import Behind, compile_groups
+from sockcrash.kernel.compiling import Behind, Decode, Wanted, compile_groups
 from sockcrash.kernel.layout import Bound, Field, Group, bind
 from sockcrash.kernel.units import EXPRESSIONS, NAMES
 from sockcrash.memory import merged
@@ -120,22 +120,38 @@ class Reader:
             {bound.hops[0] for group in groups for bound in group if bound.hops}, key=lambda s: s.offset
         )
         children = [_child(kernel, groups, spot) for spot in pointers]
-        behind = [
-            Behind(Bound(_POINTER, None, spot, None), child.feeds, child.known, child.values)
+        self._direct = direct
+        self._behind = [
+            Behind(
+                Bound(_POINTER, None, spot, None),
+                child.feeds,
+                child.reader.indexes,
+                child.known,
+                child.values,
+            )
             for spot, child in zip(pointers, children, strict=True)
         ]
+        self.decode: Callable[[bytes, _clock.Clock, int], tuple[tuple[Any, ...], ...]]
         self.decode, self.size, indexes = compile_groups(
-            direct, kernel.byte_order, EXPRESSIONS, NAMES, behind
+            direct, kernel.byte_order, EXPRESSIONS, NAMES, self._behind
         )
         everywhere = [bound for group in groups for bound in group]
         self._places = [(bound, (*bound.hops, bound.spot)[0]) for bound in everywhere if bound.spot]
         self.spans = merged((spot.offset, spot.size * spot.count) for _, spot in self._places)
-        self.indexes = [
+        self.indexes: list[Names] = [
             _names(
                 index, direct[number], [child.names(number) for child in children if number in child.feeds]
             )
             for number, index in enumerate(indexes)
         ]
+
+    def made(self, wanted: Wanted, names: Mapping[str, Any]) -> Decode:
+        """Like ``decode``, a function that returns what an expression makes of the rows; ``names`` it may call."""
+        byte_order = self.kernel.byte_order
+        made, *_ = compile_groups(
+            self._direct, byte_order, EXPRESSIONS, {**NAMES, **names}, self._behind, wanted
+        )
+        return made
 
     def sections(self, address: int, buffer: bytes | None = None) -> tuple[Section, ...]:
         """Decode the object at ``address``, from ``buffer`` if its bytes are there already."""

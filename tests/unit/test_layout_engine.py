@@ -397,7 +397,7 @@ def test_two_rows_of_one_name_are_refused() -> None:
 
     with pytest.raises(ValueError, match="two rows"):
         made.kernel().reader(
-            Group("test", (row("a", "struct sk"), row("b", "struct sk", "a", to="a", by="shr3")))
+            Group("test", (row("a", "struct sk"), row("b", "struct sk", "a", to="a", by="shr2")))
         )
 
 
