@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import drgn
 
@@ -24,8 +24,7 @@ KERNEL_SPACE = 0xFF00000000000000
 NOT_IN_SNAPSHOT = "sockcrash info FILE shows what was selected when it was taken"
 
 
-@dataclass(frozen=True)
-class Handle:
+class Handle(NamedTuple):
     """A socket object: its address, kind, how it was named, whether it is proved to be one, and what to say of it.
 
     ``content``: its first bytes, if a walk has just read them; a record is begun from these.
@@ -36,7 +35,7 @@ class Handle:
     how: str
     proved: bool = True
     note: str = ""
-    content: bytes | None = field(default=None, compare=False, repr=False)
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import drgn
@@ -155,7 +155,7 @@ def _fitting(
         if level in (_SURE, _BY_INODE) and clue.ends and pairs and not same_ends:
             note = "; ".join(filter(None, (note, _OTHER_ENDS)))
         fit = _BY_INODE_AND_ENDS if level == _BY_INODE and same_ends else level
-        yield number, fit, replace(handle, how=how, note=note)
+        yield number, fit, handle._replace(how=how, note=note)
 
 
 def _by_ends(clues: Sequence[Clue], wanted: _Wanted, pairs: tuple[Pair, ...]) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import drgn
@@ -11,16 +12,19 @@ import drgn
 from sockcrash.kernel.chains import Complain, Found
 from sockcrash.kernel.files import Descriptor, open_files, socks_of
 from sockcrash.kernel.mptcp import subflows
-from sockcrash.kernel.sockets import kind_at, kind_by_content
+from sockcrash.kernel.sockets import Kind, kind_at, kind_by_content
 from sockcrash.kernel.tables import table_sockets
 from sockcrash.locate.address import Handle, handle_at
-from sockcrash.model import quick
 
 if TYPE_CHECKING:
     from sockcrash.kernel.selection import Index
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("all_sockets", "elsewhere", "handles_of", "in_tables")
+
+
+# Handle(*values): its constructor is a function in Python, and there may be very many.
+_handle: Callable[[tuple[int, Kind, str, bool, str, bytes | None]], Handle] = partial(tuple.__new__, Handle)
 
 
 def all_sockets(kernel: Kernel, complain: Complain, how: str = "") -> Iterator[Handle]:
@@ -76,9 +80,7 @@ def handles_of(kernel: Kernel, walk: Iterable[Found], complain: Complain, how: s
         if kind.name not in kinds:
             complain(f"what the table of {table} sockets leads to at {address:#x} is none: left out")
             continue
-        fields = {"address": address, "kind": kind, "how": how or table, "proved": True, "note": ""}
-        fields["content"] = content
-        yield quick(Handle, fields)
+        yield _handle((address, kind, how or table, True, "", content))
 
 
 def _of_snapshot(
