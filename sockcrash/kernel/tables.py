@@ -42,10 +42,12 @@ def table_sockets(kernel: Kernel, complain: Complain, seen: dict[int, bool]) -> 
     ``seen`` gathers their addresses, True for MPTCP sockets.
     """
     for walk in _WALKS:
+        multipath = walk is mptcp_sockets
         try:
             for found in walk(kernel, complain):
-                if found.address not in seen:
-                    seen[found.address] = found.kinds == ("mptcp",)
+                address = found[0]
+                if address not in seen:
+                    seen[address] = multipath
                     yield found
         except drgn.FaultError as error:
             complain(f"the tables of {walk.__name__.replace('_', ' ')} can't be read any further: {error}")
