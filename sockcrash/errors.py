@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class SockcrashError(Exception):
@@ -40,6 +40,13 @@ class NotASocketError(SockcrashError):
     def __init__(self, spec: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.spec = spec
+
+
+def refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """UsageError for the first of ``others``, options and whether they are given, that ``option`` would ignore."""
+    beside = next((name for name, given in others.items() if given), None)
+    if beside is not None:
+        raise UsageError(f"{option} and {beside} exclude each other", hint="leave one of them out")
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
