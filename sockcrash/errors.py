@@ -32,10 +32,14 @@ class UsageError(SockcrashError):
     exit_code = 2
 
 
-class NotASocketError(SockcrashError):
-    """A name matched nothing, or what it names is no socket. ``spec`` is the name as it was given."""
+class NotFoundError(SockcrashError):
+    """A name that may exist stands for nothing."""
 
     exit_code = 3
+
+
+class NotASocketError(NotFoundError):
+    """A name matched nothing, or what it names is no socket. ``spec`` is the name as it was given."""
 
     def __init__(self, spec: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -9,9 +9,9 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import click
 import drgn
 
+from sockcrash.cli.errors import say_error
 from sockcrash.cli.texts import with_texts
 from sockcrash.decode import decoder
 from sockcrash.decode.inheritance import OptionReader
@@ -39,7 +39,6 @@ _REASON = attrgetter("reason")
 
 logger = logging.getLogger("sockcrash")
 
-NOT_FOUND = 3
 UNREADABLE = 4
 
 
@@ -58,7 +57,7 @@ class Session:
     @property
     def status(self) -> int:
         """The exit status: what is missing goes before what is unreadable."""
-        return NOT_FOUND if self.missing else UNREADABLE if self.unreadable else 0
+        return NotASocketError.exit_code if self.missing else UNREADABLE if self.unreadable else 0
 
     def tells(self, want: Want) -> bool:
         """Whether that much can be had: all of it, in principle."""
@@ -143,9 +142,7 @@ class Session:
 
     def _say_missing(self, error: NotASocketError) -> None:
         self.missing = True
-        click.echo(f"sockcrash: error: {printable(error.message)}", err=True)
-        if error.hint:
-            click.echo(f"hint: {printable(error.hint)}", err=True)
+        say_error(error)
 
     def option_reader(
         self, *, every: bool, levels: frozenset[str] = frozenset(), names: frozenset[str] = frozenset()
