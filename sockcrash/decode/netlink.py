@@ -32,7 +32,7 @@ def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
         "netlink": amend(own, {"memberships": groups, **parts.memory_queues()}, ("groups",)),
         "local": _end(own["portid"], groups),
         "peer": _end(own["dst_portid"], _one_group(own["dst_group"])) if connected else _UNCONNECTED,
-        "state": state if isinstance(state, Absent) else "CONNECTED" if connected else "UNCONNECTED",
+        "state": state if isinstance(state, Absent) else uapi.netlink_state(state),
     }
 
 

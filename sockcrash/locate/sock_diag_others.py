@@ -118,7 +118,7 @@ def netlink_answer(body: bytes) -> Answer:
         kind="netlink",
         family="AF_NETLINK",
         type=uapi.name_of(uapi.TYPES, kind),
-        state="ESTABLISHED" if connected else "CLOSE",
+        state=uapi.netlink_state(state),
         local=Endpoint(portid=portid),
         peer=Endpoint(portid=peer) if connected else _NO_PEER,
         inode=inode,
