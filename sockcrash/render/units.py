@@ -80,7 +80,7 @@ def count(value: int | Absent, one: str, many: str | None = None) -> str:
 
 
 def end(value: Endpoint | Absent) -> str:
-    """One end of any family: ``127.0.0.1:80``, ``[::1]:*``, ``@name``, ``ip:lo``; ``*`` where there is none."""
+    """One end of any family: ``127.0.0.1:80``, ``[::1]:*``, ``@name``, ``route:4711``, ``0x0800:lo``; ``*``: none."""
     if isinstance(value, Absent):
         return "-"
     if value.address is not None:
@@ -90,10 +90,15 @@ def end(value: Endpoint | Absent) -> str:
         inode = f" ino:{value.inode}" if isinstance(value.inode, int) else ""
         return f"{'*' if isinstance(value.path, Absent) else printable(value.path)}{inode}"
     if value.portid is not None:
-        return f"{value.portid}{_groups(value.groups)}"
+        return f"{_netlink(value.protocol)}:{value.portid}{_groups(value.groups)}"
     if value.ifindex is not None:
         return _device_end(value)
     return f"{_any32(value.cid)}:{_any32(value.port)}"
+
+
+def _netlink(protocol: str | Absent | None) -> str:
+    """``route`` of NETLINK_ROUTE, which ss calls rtnl."""
+    return printable(protocol).removeprefix("NETLINK_").lower() if isinstance(protocol, str) else "?"
 
 
 def _groups(groups: tuple[int, ...] | Absent | None) -> str:
