@@ -54,8 +54,9 @@ def refuse_beside(option: str, others: Mapping[str, object]) -> None:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """`` Did you mean ...?`` for the end of a message, or an empty string."""
+    """`` Did you mean ...?`` for the end of a message, or an empty string; capitals make no distance."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, n=2)
+    spelt = {one.casefold(): one for one in known}
+    close = [spelt[one] for one in get_close_matches(word.casefold(), spelt, n=2)]
     return f" Did you mean {' or '.join(close)}?" if close else ""
