@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import drgn
 
@@ -20,6 +20,7 @@ from sockcrash.decode.want import AROUND, EVERYTHING, Want
 from sockcrash.errors import NotASocketError, UsageError
 from sockcrash.kernel.view import Kernel, kernel_of
 from sockcrash.locate import all_sockets, in_namespace, locate
+from sockcrash.locate.named import missing
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
 from sockcrash.model import Absent, Endpoint, OptionValue, Reason, Section, SocketRecord
@@ -36,6 +37,8 @@ __all__ = ("Session", "parse_specs", "several")
 _TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
 
 _REASON = attrgetter("reason")
+
+T = TypeVar("T")
 
 logger = logging.getLogger("sockcrash")
 
@@ -87,11 +90,21 @@ class Session:
         if selected is None:
             return found
         self.resolve_filter(selected)
-        return self._selected(found, selected)
+        return self._or_why(self._selected(found, selected), selected)
 
     def resolve_filter(self, selected: Filter) -> None:
         """Look up what a filter names; NotASocketError if there is no such namespace."""
         selected.resolve(self._find_netns)
+
+    def _or_why(self, found: Iterator[T], selected: Filter) -> Iterator[T]:
+        """What was selected; if that is nothing, names in the filter that stand for nothing are said."""
+        first = next(found, None)
+        if first is None:
+            for sentence in missing(self.kernel, selected.named):
+                logger.warning("%s", printable(sentence))
+            return
+        yield first
+        yield from found
 
     def _selected(self, handles: Iterable[Handle], selected: Filter) -> Iterator[Handle]:
         owners = self._owners(many=True) if selected.want.parts & AROUND else None
@@ -191,7 +204,8 @@ class Session:
             return self.records(found, many=True, options=options, want=want)
         self.resolve_filter(selected)
         every = self.handles((), netns=netns)
-        return filter(selected.matches, self.records(every, many=True, want=want | selected.want))
+        records = self.records(every, many=True, want=want | selected.want)
+        return self._or_why(filter(selected.matches, records), selected)
 
     def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
         """Remember whether some of these values of a record were unreadable, or it is torn."""

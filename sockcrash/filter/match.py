@@ -35,17 +35,23 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _SWITCHES = {"on": 1, "yes": 1, "true": 1, "off": 0, "no": 0, "false": 0}
 _MANY = 20
+_NAMED = frozenset({"device", "cgroup", "container"})
+_BELOW = "/*"
 _BINDPORT_LOCK = 8  # SOCK_BINDPORT_LOCK, include/net/sock.h
 
 
 @dataclass(slots=True)
 class Compiler:
-    """Compiles the terms of one filter, and gathers what they want: ``namespaces`` are words that name some."""
+    """Compiles the terms of one filter, and gathers what they want: ``namespaces`` are words that name some.
+
+    ``named``: likewise words for what is in _NAMED.
+    """
 
     text: str
     want: Want = NOTHING
     options: frozenset[str] = frozenset()
     namespaces: dict[str, int | None] = field(default_factory=dict)
+    named: frozenset[tuple[str, str]] = frozenset()
 
     def predicate(self, tree: Tree, positive: bool = True) -> Predicate:
         """Whether a record is selected; with ``positive`` False, by the negation."""
@@ -159,6 +165,9 @@ class Compiler:
             return self._netns(term, value, found)
         if found.name in ("device", "dev") and value.text.isdigit() and not value.quoted:
             found = find_value("ifindex") or found
+        real = other_name(found.name) or found.name
+        if real in _NAMED:
+            self.named |= {(real, value.text.removesuffix(_BELOW) or value.text)}
         number = None if value.quoted else _number(value.text, found.hexadecimal)
         self._spelt(found, value, number)
         if term.op in _ORDER and found.manifold:

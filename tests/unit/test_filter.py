@@ -20,7 +20,7 @@ from records import (
     tcp_section,
     timewait_record,
 )
-from sockcrash.filter import parse_filter
+from sockcrash.filter import parse_filter, selection
 from sockcrash.filter.errors import FilterError
 from sockcrash.model import Absent, Endpoint, OptionValue, Owner, Reason, Section, SocketRecord
 
@@ -237,6 +237,15 @@ def test_namespaces_are_looked_up_by_name() -> None:
     other.resolve({"blue": BUSY.netns}.__getitem__)
     assert not other.matches(BUSY)
     assert other.matches(HERE)
+
+
+def test_what_the_target_may_not_have_is_known() -> None:
+    found = selection("dev eth0 or (not device = lo and ifindex = 7) or dev 9", None, "/a")
+    assert found
+    assert found.named == {("device", "eth0"), ("device", "lo"), ("cgroup", "/a")}
+    found = selection("cgroup = '/*'", None, "01ab")
+    assert found
+    assert found.named == {("container", "01ab*"), ("cgroup", "/*")}
 
 
 @pytest.mark.parametrize(
