@@ -192,6 +192,38 @@ def test_descriptors_of_the_process(dump_6_1: Dump, damaged: Damaged) -> None:
 
 
 @pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("table", "are open but lead to no file: the dump has lost a part of their table"),
+        ("files_struct", "a table of descriptors that can't be right"),
+        ("task", "zeros where a task should be"),
+        ("file", "is unreadable: file"),
+    ],
+)
+def test_zeros_on_the_way_to_descriptors(dump_6_1: Dump, damaged: Damaged, what: str, says: str) -> None:
+    """Memory that a dump has lost may read as zeros: an empty slot, no files at all, a file that is no socket's."""
+    from drgn.helpers.linux.pid import find_task
+
+    (pid,) = {one["pid"] for one in dump_6_1.truth.sockets.values()}
+    task = find_task(dump_6_1.prog, pid)
+    table = task.files.fdt.fd
+    fd = dump_6_1.truth.sockets["udp-bound"]["fd"]
+    places = {
+        "table": table.value_(),
+        "files_struct": task.files.value_(),
+        "task": task.files.address_,
+        "file": table[fd].f_op.address_,
+    }
+    with damaged.zeroed([page_of(dump_6_1, places[what])]) as core:
+        ended = inspect(dump_6_1, core, "--all", "--format", "table")
+        assert ended.status == PARTLY
+        assert says in ended.err
+        ended = inspect(dump_6_1, core, f"pid:{pid}", "--format", "table")
+        assert ended.status in (3, PARTLY)
+        assert says in ended.err or what in ("task", "file")
+
+
+@pytest.mark.parametrize(
     "symbol",
     [
         "net_namespace_list",
