@@ -51,7 +51,8 @@ def command(
 ) -> int:
     """List sockets of all families and namespaces, a line each.
 
-    FILTER is ss's, and may name any field or option. Terms that a value is missing for select nothing.
+    FILTER is ss's, and may name any field or option. Terms that a value is missing for select nothing. In the columns -
+    is what a socket has none of, and ? what can't be told: it is unreadable, or its type is not known; --json says why.
 
     \b
     For example:

@@ -68,7 +68,13 @@ class Absent:
     def __bool__(self) -> bool:
         return False
 
+    @property
+    def lost(self) -> bool:
+        """Whether there may be a value, but it can't be told."""
+        return self.reason in _LOST
 
+
+_LOST = frozenset({Reason.UNREADABLE, Reason.NO_TYPE_INFO, Reason.NOT_IN_SNAPSHOT})
 T = TypeVar("T")
 
 

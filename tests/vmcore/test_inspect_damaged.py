@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.mm import follow_phys
 
 from damage import PAGE, Damaged
@@ -189,6 +190,26 @@ def test_descriptors_of_the_process(dump_6_1: Dump, damaged: Damaged) -> None:
     there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, table)])))
     tables = {one["address"] for one in dump_6_1.records if not one["how"].startswith(("fd:", "subflow of"))}
     assert {one["address"] for one in there} >= tables
+
+
+def test_the_types_of_modules(dump_6_1: Dump, damaged: Damaged) -> None:
+    """What needs them can't be read: that is no missing end, and no kernel that has no such types."""
+    modules = list_for_each_entry("struct btf_module", dump_6_1.prog["btf_modules"].address_of_(), "list")
+    pages = {page_of(dump_6_1, one.btf.data.value_()) for one in modules}
+    core = damaged.with_holes(sorted(pages))
+    there = partly(dump_6_1, inspect(dump_6_1, core))
+    vsock = [one for one in there if one["kind"] == "vsock"]
+    assert vsock
+    for one in vsock:
+        assert (one["local"], one["peer"]) == (None, None)
+        assert one["absent"]["local"].startswith("unreadable: no struct vsock_sock")
+    socket = vsock[0]["address"]
+    assert f"vsock  (unreadable: no struct vsock_sock in the types of this kernel)  {vsock[0]['state']}" in (
+        inspect(dump_6_1, core, socket).out
+    )
+    listed = sockcrash_process("list", "-c", str(core), "-s", str(dump_6_1.vmlinux), "kind = vsock")
+    assert listed.status == PARTLY
+    assert {tuple(line.split()[4:6]) for line in listed.out.splitlines()[1:]} == {("?", "?")}
 
 
 @pytest.mark.parametrize(
