@@ -23,7 +23,7 @@ from sockcrash.render.escape import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ("run",)
+__all__ = ("run", "say_error")
 
 PROGRAM = "sockcrash"
 FAILED = 1
@@ -47,9 +47,8 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
             error.show()
             return error.exit_code
         except SockcrashError as error:
-            _complain(f"error: {error.message}", error)
-            if error.hint:
-                _say("hint: " + "\n".join(map(printable, error.hint.splitlines())))
+            _say_traceback(error)
+            say_error(error)
             return error.exit_code
         except OSError as error:
             if _stdout_is_broken():
@@ -91,10 +90,21 @@ def _invoke(command: click.Command, args: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def say_error(error: SockcrashError) -> None:
+    """An error and what to do next, on standard error: the last that a run says, or before it goes on."""
+    _say(f"{PROGRAM}: error: {printable(error.message)}")
+    if error.hint:
+        _say("hint: " + "\n".join(map(printable, error.hint.splitlines())))
+
+
 def _complain(text: str, error: Exception) -> None:
+    _say_traceback(error)
+    _say(f"{PROGRAM}: {printable(text)}")
+
+
+def _say_traceback(error: Exception) -> None:
     if logging.getLogger(PROGRAM).isEnabledFor(logging.DEBUG):
         _say("".join(traceback.format_exception(error)).rstrip())
-    _say(f"{PROGRAM}: {printable(text)}")
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ from sockcrash.cli.params import log_options, output_options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sockcrash.errors import NotFoundError
     from sockcrash.glossary import Entry
     from sockcrash.kernel.layout import Field
 
@@ -36,13 +37,14 @@ def command(names: tuple[str, ...], words: str | None, output_format: str) -> in
       sockcrash explain mptcp.snd_una
       sockcrash explain --search 'zero window'
     """
-    from sockcrash.errors import UsageError
+    from sockcrash.cli.errors import say_error
+    from sockcrash.errors import NotFoundError, UsageError
 
     if bool(names) == (words is not None):
         raise UsageError(
             "explain takes one or more NAMEs, or --search WORDS", hint="see sockcrash explain --help"
         )
-    found = _searched(words) if words is not None else _named(names)
+    found, unknown = (_searched(words), []) if words is not None else _named(names)
     if output_format == "json":
         from sockcrash.render import json
         from sockcrash.render.glossary import entry_object
@@ -53,44 +55,51 @@ def command(names: tuple[str, ...], words: str | None, output_format: str) -> in
         from sockcrash.render.glossary import entry_line
 
         click.echo("\n".join(map(entry_line, found)))
-    else:
+    elif found:
         from sockcrash.render.glossary import entry_text
 
         click.echo("\n\n".join(entry_text(entry, kept(entry)) for entry in found))
-    return 0
+    for error in unknown:
+        say_error(error)
+    return NotFoundError.exit_code if unknown else 0
 
 
 def _searched(words: str) -> list[Entry]:
-    from sockcrash.errors import UsageError
+    from sockcrash.errors import NotFoundError
     from sockcrash.glossary.find import search
 
     found = search(words.split())
     if not found:
-        raise UsageError(f"nothing in the glossary has all of the words {words!r}", hint="try fewer words")
+        raise NotFoundError(f"nothing in the glossary has all of the words {words!r}", hint="try fewer words")
     return found
 
 
-def _named(names: tuple[str, ...]) -> list[Entry]:
-    """The entries of all names, each once; a name of ss stands for what we call it."""
-    from sockcrash.errors import UsageError
+def _named(names: tuple[str, ...]) -> tuple[list[Entry], list[NotFoundError]]:
+    """The entries of all names, each once, and what is wrong with the others; a name of ss is what we call it."""
     from sockcrash.filter.values import other_name
-    from sockcrash.glossary.find import find, near
+    from sockcrash.glossary.find import find
 
     found: dict[Entry, None] = {}
-    for name in names:
+    unknown = []
+    for name in dict.fromkeys(names):
         entries = find(name)
         alias = other_name(name.casefold())
         entries += [entry for entry in (find(alias) if alias else []) if entry not in entries]
         if not entries:
-            close = near(name)
-            hint = (
-                f"did you mean {', '.join(close)}?"
-                if close
-                else f"sockcrash explain --search {name!r} looks further"
-            )
-            raise UsageError(f"the glossary knows no {name!r}", hint=hint)
+            unknown.append(_unknown(name))
         found |= dict.fromkeys(entries)
-    return list(found)
+    return list(found), unknown
+
+
+def _unknown(name: str) -> NotFoundError:
+    from sockcrash.errors import NotFoundError
+    from sockcrash.glossary.find import near
+
+    close = near(name)
+    hint = (
+        f"did you mean {', '.join(close)}?" if close else f"sockcrash explain --search {name!r} looks further"
+    )
+    return NotFoundError(f"the glossary knows no {name!r}", hint=hint)
 
 
 def kept(entry: Entry) -> list[str]:

@@ -10,7 +10,7 @@ import click
 
 from sockcrash.cli.out import write, write_lines
 from sockcrash.cli.params import drgn_option, filter_option, netns_option, output_options, target_options
-from sockcrash.errors import UsageError
+from sockcrash.errors import UsageError, refuse_beside
 
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
@@ -97,6 +97,13 @@ def command(
         raise UsageError(
             "--explain goes with --format text", hint="sockcrash explain NAME --json has it as JSON"
         )
+    shape = {f"--format {output_format}": output_format != "text"}
+    if by_hand:
+        refuse_beside("--drgn", {"--every": every, "--queues": segments, "--explain": explain, **shape})
+    if every and output_format in ("table", "csv", "crash"):
+        refuse_beside("--every", shape)
+    if fields is not None:
+        refuse_beside("-f", {"--every": every})
     parsed = parse_specs(specs, everything=everything, selected=selected)
     session = Session(target)
     handles = session.handles(parsed, force=force, netns=netns, selected=selected)

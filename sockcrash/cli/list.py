@@ -51,7 +51,8 @@ def command(
 ) -> int:
     """List sockets of all families and namespaces, a line each.
 
-    FILTER is ss's, and may name any field or option. Terms that a value is missing for select nothing.
+    FILTER is ss's, and may name any field or option. Terms that a value is missing for select nothing. In the columns -
+    is what a socket has none of, and ? what can't be told: it is unreadable, or its type is not known; --json says why.
 
     \b
     For example:
@@ -63,17 +64,18 @@ def command(
       sockcrash list --comm nginx --cgroup /system.slice -o local,peer,peer_comm,container
       sockcrash list netns_processes = 0        # of namespaces that nobody is in any more
     """
+    from sockcrash.errors import UsageError, refuse_beside
     from sockcrash.filter.values import checked_values
 
     if count_by is not None:
         if columns is not None or sort is not None or by_hand:
-            from sockcrash.errors import UsageError
-
             raise UsageError(
                 "--count-by has its own columns and order", hint="leave out -o, --sort and --drgn"
             )
         alike = checked_values(count_by, "--count-by")
         return _count(_session(target), alike, selected, netns, output_format)
+    if by_hand:
+        refuse_beside("--drgn", {"--sort": sort, f"--format {output_format}": output_format != "text"})
     names = columns if columns is not None else ",".join(_default_columns(output_format))
     values = checked_values(names, "-o")
     key = None if sort is None else checked_values(sort.removeprefix("-"), "--sort")[0]

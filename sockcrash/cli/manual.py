@@ -17,7 +17,7 @@ EXIT_STATUS = (
     ("0", "It worked. What this kernel does not have is no failure, nor is an empty list."),
     ("1", "The target, its types or its symbols can't be had."),
     ("2", "Usage: what was asked for is not a thing that can be asked."),
-    ("3", "Some SPEC matched nothing, or is no socket. The others are shown."),
+    ("3", "Some SPEC, or NAME of explain, matched nothing, or is no socket. The others are shown."),
     ("4", "Something shown was unreadable, or changed while it was read."),
     ("5", "A check that was asked for failed."),
     ("130", "Interrupted."),

@@ -66,7 +66,10 @@ def command(
     from sockcrash.cli.session import Session, parse_specs, several
     from sockcrash.decode.chosen import checked_level, checked_name
     from sockcrash.decode.want import ALONE
+    from sockcrash.errors import refuse_beside
 
+    if by_hand:
+        refuse_beside("--drgn", {f"--format {output_format}": output_format != "text"})
     wanted_names = frozenset(checked_name(name) for group in names for name in group.split(","))
     wanted_levels = frozenset(map(checked_level, levels))
     parsed = parse_specs(specs, everything=everything, selected=selected)

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
 import drgn
 
+from sockcrash.cli.errors import say_error
 from sockcrash.cli.texts import with_texts
 from sockcrash.decode import decoder
 from sockcrash.decode.inheritance import OptionReader
@@ -20,6 +20,7 @@ from sockcrash.decode.want import AROUND, EVERYTHING, Want
 from sockcrash.errors import NotASocketError, UsageError
 from sockcrash.kernel.view import Kernel, kernel_of
 from sockcrash.locate import all_sockets, in_namespace, locate
+from sockcrash.locate.named import missing
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
 from sockcrash.model import Absent, Endpoint, OptionValue, Reason, Section, SocketRecord
@@ -37,9 +38,10 @@ _TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
 
 _REASON = attrgetter("reason")
 
+T = TypeVar("T")
+
 logger = logging.getLogger("sockcrash")
 
-NOT_FOUND = 3
 UNREADABLE = 4
 
 
@@ -58,7 +60,7 @@ class Session:
     @property
     def status(self) -> int:
         """The exit status: what is missing goes before what is unreadable."""
-        return NOT_FOUND if self.missing else UNREADABLE if self.unreadable else 0
+        return NotASocketError.exit_code if self.missing else UNREADABLE if self.unreadable else 0
 
     def tells(self, want: Want) -> bool:
         """Whether that much can be had: all of it, in principle."""
@@ -88,11 +90,21 @@ class Session:
         if selected is None:
             return found
         self.resolve_filter(selected)
-        return self._selected(found, selected)
+        return self._or_why(self._selected(found, selected), selected)
 
     def resolve_filter(self, selected: Filter) -> None:
         """Look up what a filter names; NotASocketError if there is no such namespace."""
         selected.resolve(self._find_netns)
+
+    def _or_why(self, found: Iterator[T], selected: Filter) -> Iterator[T]:
+        """What was selected; if that is nothing, names in the filter that stand for nothing are said."""
+        first = next(found, None)
+        if first is None:
+            for sentence in missing(self.kernel, selected.named):
+                logger.warning("%s", printable(sentence))
+            return
+        yield first
+        yield from found
 
     def _selected(self, handles: Iterable[Handle], selected: Filter) -> Iterator[Handle]:
         owners = self._owners(many=True) if selected.want.parts & AROUND else None
@@ -143,9 +155,7 @@ class Session:
 
     def _say_missing(self, error: NotASocketError) -> None:
         self.missing = True
-        click.echo(f"sockcrash: error: {printable(error.message)}", err=True)
-        if error.hint:
-            click.echo(f"hint: {printable(error.hint)}", err=True)
+        say_error(error)
 
     def option_reader(
         self, *, every: bool, levels: frozenset[str] = frozenset(), names: frozenset[str] = frozenset()
@@ -194,7 +204,8 @@ class Session:
             return self.records(found, many=True, options=options, want=want)
         self.resolve_filter(selected)
         every = self.handles((), netns=netns)
-        return filter(selected.matches, self.records(every, many=True, want=want | selected.want))
+        records = self.records(every, many=True, want=want | selected.want)
+        return self._or_why(filter(selected.matches, records), selected)
 
     def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
         """Remember whether some of these values of a record were unreadable, or it is torn."""

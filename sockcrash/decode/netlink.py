@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import drgn
 
+from sockcrash.decode.common import name_in
 from sockcrash.decode.computed import amend
 from sockcrash.kernel import uapi
 from sockcrash.model import Absent, Endpoint, Reason
@@ -28,16 +29,21 @@ def fields(kernel: Kernel, parts: Parts) -> dict[str, Any]:
     groups = _groups(kernel, own["groups"], own["ngroups"])
     state = parts.identity["skc_state"]
     connected = state == uapi.NETLINK_CONNECTED
+    protocol = name_in(uapi.NETLINK_PROTOCOLS, parts.full["sk_protocol"])
     return {
         "netlink": amend(own, {"memberships": groups, **parts.memory_queues()}, ("groups",)),
-        "local": _end(own["portid"], groups),
-        "peer": _end(own["dst_portid"], _one_group(own["dst_group"])) if connected else _UNCONNECTED,
-        "state": state if isinstance(state, Absent) else "CONNECTED" if connected else "UNCONNECTED",
+        "local": _end(protocol, own["portid"], groups),
+        "peer": _end(protocol, own["dst_portid"], _one_group(own["dst_group"]))
+        if connected
+        else _UNCONNECTED,
+        "state": state if isinstance(state, Absent) else uapi.netlink_state(state),
     }
 
 
-def _end(portid: int | Absent, groups: tuple[int, ...] | Absent) -> Endpoint | Absent:
-    return portid if isinstance(portid, Absent) else Endpoint(portid=portid, groups=groups)
+def _end(protocol: str | Absent, portid: int | Absent, groups: tuple[int, ...] | Absent) -> Endpoint | Absent:
+    if isinstance(portid, Absent):
+        return portid
+    return Endpoint(protocol=protocol, portid=portid, groups=groups)
 
 
 def _one_group(number: int | Absent) -> tuple[int, ...] | Absent:

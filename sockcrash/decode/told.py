@@ -37,6 +37,7 @@ def record_of_answer(answer: Answer, owners: dict[int, list[Owner]], netns: int)
         "how": "sock_diag",
         "family": answer.family,
         "type": NOT_TOLD if answer.type is None else answer.type,
+        "protocol": NOT_TOLD if answer.protocol is None else answer.protocol,
         "state": answer.state,
         "local": answer.local,
         "peer": answer.peer,
@@ -49,7 +50,7 @@ def record_of_answer(answer: Answer, owners: dict[int, list[Owner]], netns: int)
         "send_q": NOT_TOLD if answer.send_q is None else answer.send_q,
         "owners": _MINI.get(answer.kind) or tuple(owners.get(answer.inode, ())) or _NOBODY_SEEN,
     }
-    others = dict.fromkeys(("protocol", "cgroup", "device", "mark", "v6only"), NOT_TOLD)
+    others = dict.fromkeys(("cgroup", "device", "mark", "v6only"), NOT_TOLD)
     return quick(_Told, {"address": NOT_TOLD, **others, **known})
 
 

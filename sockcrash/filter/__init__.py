@@ -24,7 +24,8 @@ __all__ = ("Filter", "parse_filter", "selection")
 class Filter:
     """A compiled filter: ``matches(record)``, and what a record must have for that: ``want`` and named ``options``.
 
-    ``namespaces``: inodes by the names that the filter has for them; they are filled in by ``resolve``.
+    ``namespaces``: inodes by the names that the filter has for them; they are filled in by ``resolve``. ``named``: the
+    devices, control groups and containers that it names, each with its field.
     """
 
     text: str
@@ -32,6 +33,7 @@ class Filter:
     want: Want
     options: frozenset[str]
     namespaces: dict[str, int | None]
+    named: frozenset[tuple[str, str]]
 
     def resolve(self, find: Callable[[str], int]) -> None:
         """Look up the namespaces that are named; what ``find`` raises is passed on."""
@@ -43,7 +45,7 @@ def parse_filter(text: str) -> Filter:
     """The filter that a text describes; FilterError, a usage error, says where it is wrong."""
     compiler = Compiler(text)
     matches = compiler.predicate(parse(text))
-    return Filter(text, matches, compiler.want, compiler.options, compiler.namespaces)
+    return Filter(text, matches, compiler.want, compiler.options, compiler.namespaces, compiler.named)
 
 
 def selection(text: str | None, comm: str | None, cgroup: str | None) -> Filter | None:

@@ -35,17 +35,23 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _SWITCHES = {"on": 1, "yes": 1, "true": 1, "off": 0, "no": 0, "false": 0}
 _MANY = 20
+_NAMED = frozenset({"device", "cgroup", "container"})
+_BELOW = "/*"
 _BINDPORT_LOCK = 8  # SOCK_BINDPORT_LOCK, include/net/sock.h
 
 
 @dataclass(slots=True)
 class Compiler:
-    """Compiles the terms of one filter, and gathers what they want: ``namespaces`` are words that name some."""
+    """Compiles the terms of one filter, and gathers what they want: ``namespaces`` are words that name some.
+
+    ``named``: likewise words for what is in _NAMED.
+    """
 
     text: str
     want: Want = NOTHING
     options: frozenset[str] = frozenset()
     namespaces: dict[str, int | None] = field(default_factory=dict)
+    named: frozenset[tuple[str, str]] = frozenset()
 
     def predicate(self, tree: Tree, positive: bool = True) -> Predicate:
         """Whether a record is selected; with ``positive`` False, by the negation."""
@@ -149,7 +155,7 @@ class Compiler:
         found = find_value(name)
         if found is None:
             raise self._wrong(
-                f"no field or option is called {name!r}.{nearest(name.lower(), known_names())}", term.subject
+                f"no field or option is called {name!r}.{nearest(name, known_names())}", term.subject
             )
         self._needs(found)
         if found.name == "state" and term.op in ("=", "!="):
@@ -159,8 +165,11 @@ class Compiler:
             return self._netns(term, value, found)
         if found.name in ("device", "dev") and value.text.isdigit() and not value.quoted:
             found = find_value("ifindex") or found
+        real = other_name(found.name) or found.name
+        if real in _NAMED:
+            self.named |= {(real, value.text.removesuffix(_BELOW) or value.text)}
         number = None if value.quoted else _number(value.text, found.hexadecimal)
-        self._spelt(found.name, value, number)
+        self._spelt(found, value, number)
         if term.op in _ORDER and found.manifold:
             raise self._wrong(
                 f"{name} is no single number: compare it by = with its words, as list -o {name} shows them",
@@ -175,14 +184,17 @@ class Compiler:
             if number is None:
                 raise self._wrong(f"{name} is a number, {value.text!r} is none", value)
             return _numeric(found.get, term.op, number)
-        return _worded(found.get, term.op, value.text, number)
+        return _worded(found, term.op, value.text, number)
 
-    def _spelt(self, name: str, value: Word, number: float | None) -> None:
+    def _spelt(self, found: Value, value: Word, number: float | None) -> None:
         """A FilterError if no socket can have this word in a field that has one of a few words only."""
-        known = words_of(other_name(name) or name)
-        if known and value.text not in known and number is None and not _is_pattern(value.text):
+        known = words_of(other_name(found.name) or found.name)
+        if not known or number is not None or _is_pattern(value.text):
+            return
+        fold = _fold(found)
+        if fold(value.text) not in map(fold, known):
             raise self._wrong(
-                f"{name}: there is no {value.text!r}.{_meant(value.text, sorted(known))}", value
+                f"{found.name}: there is no {value.text!r}.{_meant(value.text, sorted(known))}", value
             )
 
     def _netns(self, term: Term, value: Word, found: Value) -> Test:
@@ -201,9 +213,7 @@ def _meant(word: str, known: list[str]) -> str:
     same = {tail: one for one in known for tail in (one.lower().partition("_")[2], one.lower())}
     if word.lower() in same:
         return f" Did you mean {same[word.lower()]}?"
-    return nearest(word.lower(), known) or (
-        f" It is one of {', '.join(known)}." if len(known) < _MANY else ""
-    )
+    return nearest(word, known) or (f" It is one of {', '.join(known)}." if len(known) < _MANY else "")
 
 
 def _what(found: Value, value: Word) -> str:
@@ -246,8 +256,15 @@ def _numeric(get: Callable[[SocketRecord], Any], op: str, number: float) -> Test
     return test
 
 
-def _worded(get: Callable[[SocketRecord], Any], op: str, text: str, number: float | None) -> Test:
+def _fold(found: Value) -> Callable[[str], str]:
+    """What makes words alike that are the same."""
+    return str.casefold if found.caseless else str
+
+
+def _worded(found: Value, op: str, word: str, number: float | None) -> Test:
     """A comparison with a word, which may be a pattern, or a number where the value is one."""
+    get, fold = found.get, _fold(found)
+    text = fold(word)
     compare = _ORDER.get(op)
     negated = op == "!="
     literal = compare is None and not _is_pattern(text)
@@ -260,7 +277,7 @@ def _worded(get: Callable[[SocketRecord], Any], op: str, text: str, number: floa
         if compare is not None:
             numbers = [one for one in values if isinstance(one, (int, float))]
             return any(compare(one, number) for one in numbers) if numbers else None
-        return any(_is(one, text, number) for one in values) is not negated if values else None
+        return any(_is(one, text, number, fold) for one in values) is not negated if values else None
 
     return test
 
@@ -268,23 +285,24 @@ def _worded(get: Callable[[SocketRecord], Any], op: str, text: str, number: floa
 def _several(value: Any) -> tuple[Any, ...]:
     """The values that a comparison may be true of: those of a list, the value and the words of an option.
 
-    Of an option of several numbers the first of its words says it too: ``on, 5 s`` is on.
+    Of an option of several numbers the first of its words says it too: ``on, 5 s`` is on, and 1.
     """
     if isinstance(value, OptionValue):
         if isinstance(value.value, dict):
-            return (value.text, value.text.partition(", ")[0])
+            first = value.text.partition(", ")[0]
+            return (value.text, first, *([_SWITCHES[first]] if first in _SWITCHES else ()))
         return () if isinstance(value.value, Absent) else (value.value, value.text)
     if isinstance(value, Absent):
         return ()
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def _is(value: Any, text: str, number: float | None) -> bool:
+def _is(value: Any, text: str, number: float | None, fold: Callable[[str], str]) -> bool:
     if isinstance(value, (int, float)):
         return value == number
     if isinstance(value, bytes):
         value = value.hex()
-    words = _words_of_end(value) if isinstance(value, Endpoint) else str(value)
+    words = _words_of_end(value) if isinstance(value, Endpoint) else fold(str(value))
     return words == text or (_is_pattern(text) and fnmatchcase(words, text))
 
 

@@ -44,7 +44,7 @@ class Value:
 
     ``words``: it is text, else a number (True is 1); None: either. ``want`` and ``options`` (names) are what must be
     read for it. ``hexadecimal``: so it is written, without 0x by ss: an address, a cookie. ``manifold``: an option of
-    several numbers, which has no order.
+    several numbers, which has no order. ``caseless``: an option whose words are our names for numbers.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Value:
     options: frozenset[str] = frozenset()
     hexadecimal: bool = False
     manifold: bool = False
+    caseless: bool = False
 
 
 def _member_of_end(end: str, member: str, what: str) -> Get:
@@ -310,8 +311,15 @@ def _option(name: str) -> Value:
             return record.options
         return next((option for option in record.options or () if option.name == wanted), _NONE)
 
-    manifold = any(row.codec.json in ("object", "list") for row in ROWS if row.name == wanted)
-    return Value(name, get, None, options=frozenset({wanted}), manifold=manifold)
+    types = {row.codec.json for row in ROWS if row.name == wanted}
+    return Value(
+        name,
+        get,
+        None,
+        options=frozenset({wanted}),
+        manifold=not types.isdisjoint(("object", "list")),
+        caseless="string" not in types,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockcrash.filter.values import NETIDS, schema
 from sockcrash.kernel import uapi
+from sockcrash.kernel.options import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,9 +18,14 @@ __all__ = ("words_of",)
 
 @lru_cache(maxsize=16)
 def words_of(name: str) -> frozenset[str]:
-    """Every word that the field may be; empty where any text may be in it."""
+    """Every word that the field or option may be; empty where any text may be in it."""
     find = _WORDS.get(name)
-    return frozenset(find()) if find else frozenset()
+    return frozenset(find()) if find else _of_option(name.upper())
+
+
+def _of_option(name: str) -> frozenset[str]:
+    known = [() if row.text else row.codec.words for row in ROWS if row.name == name]
+    return frozenset().union(*known) if all(known) else frozenset()
 
 
 def _kinds() -> list[str]:
@@ -42,5 +48,6 @@ _WORDS: dict[str, Callable[[], Iterable[str]]] = {
     "timers": _timers,
     "family": uapi.FAMILIES.values,
     "type": uapi.TYPES.values,
+    "ca_state": uapi.CA_STATES.values,
     "protocol": lambda: (*uapi.PROTOCOLS.values(), *uapi.NETLINK_PROTOCOLS.values()),
 }

@@ -18,6 +18,7 @@ from sockcrash.errors import TargetError
 from sockcrash.kernel.btf import Btf, Kind
 from sockcrash.kernel.btf_types import BtfTypes
 from sockcrash.kernel.declarations import BITMAP_LENGTHS, FUNCTIONS, MODULE_VARIABLES, UNNAMED, VARIABLES
+from sockcrash.kernel.lost_types import types_are_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -86,6 +87,7 @@ class Types:
             return BtfTypes(self._prog, Btf(read(), name, base=base, byteorder=base.byteorder), self.kernel)
         except (TargetError, OSError) as error:
             logger.warning("no types of module %s: %s", name, error)
+            types_are_lost(self._prog)
             return None
 
 

@@ -13,6 +13,7 @@ from drgn.helpers.linux.list import list_for_each_entry
 
 from sockcrash.errors import TargetError
 from sockcrash.kernel.btf import MAX_BLOB
+from sockcrash.kernel.lost_types import types_are_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +54,7 @@ def _walk(prog: drgn.Program) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for entry in entries:
             if entry.value_() in seen or len(seen) >= _MAX_MODULES:
                 logger.warning("the list of modules' BTF is damaged: it is cut after %d", len(seen))
+                types_are_lost(prog)
                 return
             seen.add(entry.value_())
             blob = entry.btf.read_()
@@ -60,6 +62,7 @@ def _walk(prog: drgn.Program) -> Iterator[tuple[str, Callable[[], bytes]]]:
             yield name, partial(_read, prog, name, blob.data.value_(), blob.data_size.value_())
     except drgn.FaultError as error:
         logger.warning("the list of modules' BTF can't be read after %d: %s", len(seen), error)
+        types_are_lost(prog)
 
 
 def _read(prog: drgn.Program, name: str, address: int, size: int) -> bytes:

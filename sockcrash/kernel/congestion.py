@@ -15,6 +15,7 @@ import drgn
 
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Bound, Field, Group, Place, resolve_in
+from sockcrash.kernel.lost_types import no_types
 from sockcrash.kernel.nodebug import module_types
 from sockcrash.kernel.view import Reader
 from sockcrash.model import Absent, Reason
@@ -65,7 +66,7 @@ def _make(kernel: Kernel, algorithm: str) -> Reader | Absent:
         return Absent(Reason.NO_TYPE_INFO, f"no struct is known for {algorithm}")
     type_ = _find(kernel, algorithm, f"struct {_STRUCTS[algorithm]}")
     if type_ is None:
-        return Absent(Reason.NO_TYPE_INFO, f"the types of module {_module(algorithm)} are not loaded")
+        return no_types(kernel.prog, f"the types of module {_module(algorithm)} are not loaded")
     bounds = []
     for path in _leaves(type_):
         _, spot, _ = resolve_in(kernel.prog, type_, path)

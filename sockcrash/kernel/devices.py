@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The name of a network device, by its index in a namespace."""
+"""Names of network devices: by index in a namespace, and all that there are."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import drgn
@@ -10,9 +11,13 @@ import drgn
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sockcrash.kernel.view import Kernel
 
-__all__ = ("device_name",)
+__all__ = ("device_name", "device_names")
+
+_MAX = 1 << 20
 
 
 def device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
@@ -33,3 +38,12 @@ def _device_name(kernel: Kernel, net: int, ifindex: int) -> str | Absent:
         return str(device.name.string_().decode("utf-8", "backslashreplace"))
     except drgn.FaultError as error:
         return kernel.unreadable(error)
+
+
+def device_names(kernel: Kernel) -> Iterator[str]:
+    """Of all namespaces. Raises drgn.FaultError."""
+    from drgn.helpers.linux.net import for_each_net, for_each_netdev
+
+    for net in islice(for_each_net(kernel.prog), _MAX):
+        for device in islice(for_each_netdev(net), _MAX):
+            yield device.name.string_().decode("utf-8", "backslashreplace")

@@ -19,6 +19,7 @@ from sockcrash.kernel.once import once
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
+    from sockcrash.model import Section
 
 __all__ = (
     "Descriptor",
@@ -26,6 +27,7 @@ __all__ = (
     "Task",
     "all_descriptors",
     "descriptors",
+    "descriptors_of",
     "find_task",
     "open_files",
     "references",
@@ -55,8 +57,15 @@ _TASK_LIST = Group(
 )
 _FILES = Group(
     "files_struct",
-    (row("max_fds", "struct files_struct", "fdt->max_fds"), row("fd", "struct files_struct", "fdt->fd")),
+    (
+        row("max_fds", "struct files_struct", "fdt->max_fds"),
+        row("fd", "struct files_struct", "fdt->fd"),
+        row("open_fds", "struct files_struct", "fdt->open_fds"),
+        row("users", "struct files_struct", "count.counter"),
+    ),
 )
+# What a thread reserves before it has the files: accept(2) one, which it keeps while it sleeps, socketpair(2) two.
+_RESERVED = 2
 _SK = Group("socket_sk", (row("sk", "struct socket"),))
 _REFERENCES = Group(
     "file_references",
@@ -111,7 +120,12 @@ def tasks(kernel: Kernel, complain: Callable[[str], None]) -> Iterator[Task]:
     """
     seen: set[tuple[int, int]] = set()
     for address in task_addresses(kernel, complain):
-        task = _task(kernel, address)
+        try:
+            task = _task(kernel, address)
+        except drgn.FaultError as error:
+            if not kernel.live:  # where tasks end while they are looked at
+                complain(f"the task at {address:#x} is unreadable, and so are its descriptors: {error}")
+            continue
         if task is not None and (task.files, task.pid) not in seen:
             seen.add((task.files, task.pid))
             yield task
@@ -149,19 +163,19 @@ def _process_list(kernel: Kernel, way: str) -> Iterator[int]:
 
 
 def _task(kernel: Kernel, address: int) -> Task | None:
-    try:
-        (section,) = kernel.reader(TASK).sections(address)
-        if not section["files"]:
-            return None
-        pid = section["tgid"]
-        if _pid_namespace(kernel)[1]:
-            number = _number_in_namespace(kernel, section["group_leader"])
-            if number is None:
-                return None
-            pid = number
-        return Task(address, pid, section["command"], section["files"])
-    except drgn.FaultError:
+    """None of a thread without files, or that has no number here. Raises drgn.FaultError, of zeros too."""
+    (section,) = kernel.reader(TASK).sections(address)
+    pid = section["tgid"]
+    if not section["files"]:
+        if not pid:
+            raise drgn.FaultError("zeros where a task should be", address)
         return None
+    if _pid_namespace(kernel)[1]:
+        number = _number_in_namespace(kernel, section["group_leader"])
+        if number is None:
+            return None
+        pid = number
+    return Task(address, pid, section["command"], section["files"])
 
 
 def find_task(kernel: Kernel, pid: int) -> Task | None:
@@ -170,18 +184,53 @@ def find_task(kernel: Kernel, pid: int) -> Task | None:
 
     namespace, _ = _pid_namespace(kernel)
     object_ = find(drgn.Object(kernel.prog, "struct pid_namespace *", namespace), pid)
-    return _task(kernel, object_.value_()) if object_ else None
+    try:
+        return _task(kernel, object_.value_()) if object_ else None
+    except drgn.FaultError:
+        return None
 
 
 def descriptors(kernel: Kernel, files: int) -> list[tuple[int, int]]:
-    """Open descriptors of a ``struct files_struct *``: (fd, ``struct file *``), the whole table in one read."""
+    """Open descriptors of a ``struct files_struct *``: (fd, ``struct file *``), the whole table in one read.
+
+    Raises drgn.FaultError. On a live kernel a table that can't be right is that of a process that has just ended.
+    """
+    return _table(kernel, files)[0]
+
+
+def _table(kernel: Kernel, files: int) -> tuple[list[tuple[int, int]], Section]:
     (section,) = kernel.reader(_FILES).sections(files)
     count = section["max_fds"]
-    if not isinstance(count, int) or not 0 <= count <= MAX_FDS:
-        return []
+    if not isinstance(count, int) or not 0 < count <= MAX_FDS:
+        if kernel.live:
+            return [], section
+        raise drgn.FaultError("a table of descriptors that can't be right", files)
     raw = kernel.read(section["fd"], count * 8)
     pointers = struct.unpack(f"{kernel.byte_order}{count}Q", raw)
-    return [(fd, pointer) for fd, pointer in enumerate(pointers) if pointer]
+    return [(fd, pointer) for fd, pointer in enumerate(pointers) if pointer], section
+
+
+def descriptors_of(kernel: Kernel, task: Task, complain: Callable[[str], None]) -> list[tuple[int, int]]:
+    """As ``descriptors``, of a task; a part of the table that a dump has lost, and holds as zeros, is complained of.
+
+    ``fdtable.open_fds`` tells it: more bits than files, and more than the threads may have reserved.
+    """
+    entries, section = _table(kernel, task.files)
+    lost = 0 if kernel.live else _reserved(kernel, section) - len(entries)
+    if lost > _RESERVED * section["users"]:
+        complain(
+            f"{lost} descriptors of {task.comm} ({task.pid}) are open but lead to no file: the dump has lost a part of"
+            " their table"
+        )
+    return entries
+
+
+def _reserved(kernel: Kernel, section: Section) -> int:
+    """How many descriptors are taken, with a file or not yet; 0 if that is unreadable."""
+    try:
+        return int.from_bytes(kernel.read(section["open_fds"], section["max_fds"] // 8), "little").bit_count()
+    except drgn.FaultError:
+        return 0
 
 
 def all_descriptors(
@@ -190,7 +239,7 @@ def all_descriptors(
     """Every task that has files, and its open descriptors."""
     for task in tasks(kernel, complain):
         try:
-            entries = descriptors(kernel, task.files)
+            entries = descriptors_of(kernel, task, complain)
         except drgn.FaultError as error:
             complain(f"the descriptors of {task.comm} ({task.pid}) are unreadable: {error}")
             continue
@@ -265,7 +314,7 @@ def _files_read(
     names = sorted(offsets, key=offsets.__getitem__)
     data, operations = names.index("private_data"), names.index("f_op")
     for file, values in read_pointers(kernel, holders, [offsets[name] for name in names]):
-        if values is None:
+        if values is None or not (values[operations] or kernel.live):  # zeros
             task, fd = holders[file]
             complain(f"descriptor {fd} of {task.comm} ({task.pid}) is unreadable: file {file:#x}")
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import drgn
 
+from sockcrash.kernel.lost_types import no_types
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def bind(prog: Program, field: Field) -> Bound:
                 number = place.bit if isinstance(place.bit, int) else int(prog.constant(place.bit))
                 spot = _one_bit(spot, number)
         except _NoTypeError as error:
-            why = Absent(Reason.NO_TYPE_INFO, str(error))
+            why = no_types(prog, str(error))
         except (_NoMemberError, LookupError):
             pass
         else:

@@ -57,6 +57,6 @@ def fell_back(kernel: Kernel, flags: int | Absent) -> int | Absent:
     if isinstance(flags, Absent):
         return flags
     (bound,) = kernel.bounds(_RENUMBERED)
-    if bound.absent is not None and bound.absent.reason is Reason.NO_TYPE_INFO:
+    if bound.absent is not None and bound.absent.reason is not Reason.NOT_IN_KERNEL:
         return bound.absent
     return flags >> (2 if bound.spot else 4) & 1

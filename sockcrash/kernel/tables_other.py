@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import drgn
@@ -21,7 +22,7 @@ from sockcrash.kernel.mptcp import owner_of_subflow
 from sockcrash.kernel.namespaces import namespaces
 from sockcrash.kernel.rhashtable import entries
 from sockcrash.kernel.tables_tcp import listeners
-from sockcrash.model import Absent, Reason
+from sockcrash.model import Reason
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -101,13 +102,14 @@ def _variable(kernel: Kernel, name: str) -> drgn.Object | None:
         return None
 
 
-def _place(kernel: Kernel, name: str) -> tuple[int, int] | None:
+def _place(kernel: Kernel, name: str, complain: Complain) -> tuple[int, int] | None:
     """Offset and size of a row of ``_NODES``; None if this kernel has no such member or its type is not known."""
     bound = next(bound for bound in kernel.bounds(_NODES) if bound.field.name == name)
     if bound.spot is not None:
         return bound.spot.offset, bound.spot.size
-    if isinstance(bound.absent, Absent) and bound.absent.reason is Reason.NO_TYPE_INFO:
-        _say_once(kernel, f"sockets of one table are found by their descriptors only: {bound.absent.detail}")
+    if bound.absent is not None and bound.absent.lost:
+        say = complain if bound.absent.reason is Reason.UNREADABLE else partial(_say_once, kernel)
+        say(f"sockets of one table are found by their descriptors only: {bound.absent.detail}")
     return None
 
 
@@ -127,7 +129,7 @@ def array_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
             continue
         offset, size = 0, drgn.sizeof(variable.type_)
         if array.lists:
-            inside = _place(kernel, array.lists)
+            inside = _place(kernel, array.lists, complain)
             if inside is None:
                 continue
             offset, size = inside
@@ -141,7 +143,7 @@ def _of_array(kernel: Kernel, array: _Array, table: int, size: int, complain: Co
         lists = [head for head in range(table, table + size, 16) if any(ring(kernel, head, 0, complain))]
     else:
         lists = heads(kernel, table, size // 8, 8, 0, complain)
-    node = _place(kernel, array.node) if lists else None
+    node = _place(kernel, array.node, complain) if lists else None
     if node is None:
         return
     for start in lists:
@@ -156,7 +158,7 @@ def namespace_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     node = kernel.offsets(_NODES)["sock.node"]
     for net in namespaces(kernel, complain):
         for how, name in _OF_NET:
-            head = _place(kernel, name)
+            head = _place(kernel, name, complain)
             if head is not None:
                 for address in chain(kernel, net + head[0], node, complain):
                     yield Found(address, how, (how,))
@@ -236,7 +238,7 @@ def netlink_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
 def mptcp_sockets(kernel: Kernel, complain: Complain) -> Iterator[Found]:
     """MPTCP connections by their token, and listeners by the TCP socket that listens for them."""
     tables, mask = _variable(kernel, "token_hash"), _variable(kernel, "token_mask")
-    head = _place(kernel, "mptcp.head") if tables is not None else None
+    head = _place(kernel, "mptcp.head", complain) if tables is not None else None
     if tables is None or mask is None or head is None:
         return
     try:

@@ -13,6 +13,7 @@ __all__ = (
     "TYPES",
     "bits_of",
     "name_of",
+    "netlink_state",
 )
 
 # include/linux/socket.h
@@ -74,6 +75,11 @@ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_VSOCK, AF_XDP = 1, 2, 10, 
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_PACKET = 1, 2, 3, 10
 IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6, IPPROTO_UDPLITE = 1, 6, 17, 58, 136
 IPPROTO_SMC, IPPROTO_MPTCP = 256, 262
+
+
+def netlink_state(number: int) -> str:
+    """The state of a NETLINK socket, which has but two."""
+    return "CONNECTED" if number == NETLINK_CONNECTED else "UNCONNECTED"
 
 
 def name_of(names: dict[int, str], number: int) -> str:

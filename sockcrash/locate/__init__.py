@@ -56,7 +56,7 @@ def locate(
     numbers: list[tuple[Located, int]] = []
     for one in found:
         if one.spec.form in ("address", "fd", "pid") or _is_address(kernel, one, netns):
-            _directly(kernel, one, force, netns)
+            _directly(kernel, one, complain, force, netns)
             continue
         for line, clue in _clues(kernel, one):
             numbers.append((one, line))
@@ -76,12 +76,12 @@ def locate(
     return found
 
 
-def _directly(kernel: Kernel, one: Located, force: bool, netns: int | None) -> None:
+def _directly(kernel: Kernel, one: Located, complain: Complain, force: bool, netns: int | None) -> None:
     """What needs no search: an address, a descriptor, a process."""
     spec = one.spec
     try:
         if spec.form in ("fd", "pid"):
-            handles = sockets_of_process(kernel, spec.number, spec.fd, spec.text)
+            handles = sockets_of_process(kernel, spec.number, spec.fd, spec.text, complain)
         else:
             handles = [prove(kernel, spec.number, spec.text, force=force)]
         one.handles = [handle for handle in handles if in_namespace(kernel, handle, netns)]

@@ -46,8 +46,8 @@ class Query:
 class Answer:
     """One socket as the kernel tells of it; names and units are those of records.
 
-    ``recv_q`` and ``send_q`` are what ss prints there, in bytes; ``uid``, too, is None where nothing is told of it. An
-    ``inode`` of 0 is none: an orphan, not accepted yet, a mini socket, one of the kernel.
+    ``recv_q`` and ``send_q`` are what ss prints there, in bytes; ``uid`` and ``protocol``, too, are None where nothing
+    is told of them. An ``inode`` of 0 is none: an orphan, not accepted yet, a mini socket, one of the kernel.
     """
 
     kind: str
@@ -58,6 +58,7 @@ class Answer:
     peer: Endpoint | Absent
     inode: int
     cookie: int
+    protocol: str | None = None
     uid: int | None = None
     ifindex: int | None = None
     recv_q: int | None = None

@@ -6,17 +6,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sockcrash.errors import NotASocketError
-from sockcrash.kernel.files import descriptors, find_task, socket_of_file
+from sockcrash.kernel.files import descriptors_of, find_task, socket_of_file
 from sockcrash.locate.address import NOT_IN_SNAPSHOT, Handle, by_socket, handle_at
 
 if TYPE_CHECKING:
+    from sockcrash.kernel.chains import Complain
     from sockcrash.kernel.selection import Index
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("sockets_of_process",)
 
 
-def sockets_of_process(kernel: Kernel, pid: int, fd: int | None, how: str) -> list[Handle]:
+def sockets_of_process(
+    kernel: Kernel, pid: int, fd: int | None, how: str, complain: Complain
+) -> list[Handle]:
     """The sockets of a process, or that of one descriptor, each once; NotASocketError says why there is none."""
     if kernel.index is not None:
         return _in_index(kernel, kernel.index, pid, fd, how)
@@ -24,7 +27,7 @@ def sockets_of_process(kernel: Kernel, pid: int, fd: int | None, how: str) -> li
     if task is None:
         raise NotASocketError(how, f"{how}: no process {pid}, or it has no files any more")
     found: dict[int, Handle] = {}
-    for number, file in descriptors(kernel, task.files):
+    for number, file in descriptors_of(kernel, task, complain):
         if fd not in (None, number):
             continue
         socket = socket_of_file(kernel, file)

@@ -112,15 +112,17 @@ def netlink_requests(query: Query) -> Iterator[bytes]:
 
 def netlink_answer(body: bytes) -> Answer:
     """A struct netlink_diag_msg."""
-    _, kind, _, state, portid, peer, _, inode, low, high = _unpack(_NETLINK_ANSWER, body)
+    _, kind, number, state, portid, peer, _, inode, low, high = _unpack(_NETLINK_ANSWER, body)
+    protocol = uapi.name_of(uapi.NETLINK_PROTOCOLS, number)
     connected = state == uapi.NETLINK_CONNECTED
     return Answer(
         kind="netlink",
         family="AF_NETLINK",
         type=uapi.name_of(uapi.TYPES, kind),
-        state="ESTABLISHED" if connected else "CLOSE",
-        local=Endpoint(portid=portid),
-        peer=Endpoint(portid=peer) if connected else _NO_PEER,
+        state=uapi.netlink_state(state),
+        protocol=protocol,
+        local=Endpoint(protocol=protocol, portid=portid),
+        peer=Endpoint(protocol=protocol, portid=peer) if connected else _NO_PEER,
         inode=inode,
         cookie=high << 32 | low,
     )

@@ -68,7 +68,13 @@ class Absent:
     def __bool__(self) -> bool:
         return False
 
+    @property
+    def lost(self) -> bool:
+        """Whether there may be a value, but it can't be told."""
+        return self.reason in _LOST
 
+
+_LOST = frozenset({Reason.UNREADABLE, Reason.NO_TYPE_INFO, Reason.NOT_IN_SNAPSHOT})
 T = TypeVar("T")
 
 
@@ -181,14 +187,16 @@ class Endpoint:
     """One end of a socket. A member is None where the family has no such thing, Absent where this end has none.
 
     Inet: ``address``, ``port`` (RAW: the protocol). UNIX: ``path``, with ``@`` before an abstract one, backslashes and
-    what is no printable UTF-8 as escapes; ``inode`` of the peer. NETLINK: ``portid``, numbers of ``groups``. PACKET:
-    ``ifindex``, ``device``, ``ethertype``. XDP: ``ifindex``, ``device``, ``queue``. VSOCK: ``cid``, ``port``.
+    what is no printable UTF-8 as escapes; ``inode`` of the peer. NETLINK: ``protocol``, whose port IDs are its own,
+    ``portid``, numbers of ``groups``. PACKET: ``ifindex``, ``device``, ``ethertype``. XDP: ``ifindex``, ``device``,
+    ``queue``. VSOCK: ``cid``, ``port``.
     """
 
     address: str | None = None
     port: int | None = None
     path: str | Absent | None = None
     inode: int | Absent | None = None
+    protocol: str | Absent | None = None
     portid: int | None = None
     groups: tuple[int, ...] | Absent | None = None
     ifindex: int | None = None
@@ -206,7 +214,8 @@ class Endpoint:
 
 
 _END = (
-    "address", "cid", "port", "path", "inode", "portid", "groups", "ifindex", "device", "ethertype", "queue",
+    "address", "cid", "port", "path", "inode", "protocol", "portid", "groups", "ifindex", "device", "ethertype",
+    "queue",
 )  # fmt: skip
 
 

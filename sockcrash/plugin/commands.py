@@ -59,9 +59,14 @@ def _cmd_sock(prog: Program, name: str, args: argparse.Namespace, **kwargs: Any)
 
 
 def _show_sockets(prog: Program, args: argparse.Namespace) -> Any:
+    from sockcrash.errors import refuse_beside
     from sockcrash.helpers.arguments import kernel_of_program
     from sockcrash.helpers.reading import read_record
 
+    if args.drgn:
+        refuse_beside("--drgn", {"--every": args.every, "--json": args.json})
+    if args.fields:
+        refuse_beside("-f", {"--every": args.every})
     kernel = kernel_of_program(prog)
     handles = _handles(kernel, args.spec)
     if args.drgn:

@@ -12,7 +12,7 @@ from sockcrash.render.escape import printable
 from sockcrash.render.holders import holder_word, owner_object
 from sockcrash.render.json import SCHEMA
 from sockcrash.render.nulls import or_null
-from sockcrash.render.units import end
+from sockcrash.render.units import end, nothing
 
 __all__ = ("NARROW", "Column", "cell", "counts_object", "default_columns", "lines", "row_object", "texts")
 
@@ -114,10 +114,12 @@ _SHOWN: defaultdict[type, Callable[[Any], str]] = defaultdict(
         int: str,
         str: printable,
         float: lambda value: f"{value:g}",
-        Absent: lambda _: _ABSENT,
+        Absent: nothing,
         bytes: bytes.hex,
         Endpoint: end,
-        OptionValue: lambda option: _ABSENT if isinstance(option.value, Absent) else printable(option.text),
+        OptionValue: lambda option: (
+            nothing(option.value) if isinstance(option.value, Absent) else printable(option.text)
+        ),
         tuple: _several,
         list: _several,
     },

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sockcrash.model import Absent, SocketRecord
+from sockcrash.model import Absent, Endpoint, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.render.holders import holder_word
 from sockcrash.render.units import end, show
@@ -26,11 +26,15 @@ def record_row(record: SocketRecord) -> tuple[Any, ...]:
         record.state,
         record.recv_q,
         record.send_q,
-        end(record.local),
-        end(record.peer),
+        _end(record.local),
+        _end(record.peer),
         record.inode,
         _holders(record),
     )
+
+
+def _end(value: Endpoint | Absent) -> Any:
+    return value if isinstance(value, Absent) and value.lost else end(value)
 
 
 def _holders(record: SocketRecord) -> Any:

@@ -53,8 +53,8 @@ def head(record: SocketRecord) -> str:
     """What a socket is, in a line: kind, ends, state, address."""
     ends = f"{end(record.local)}  "
     if isinstance(record.local, Absent):
-        ends = ""
-    elif not isinstance(record.peer, Absent):
+        ends = f"{show(record.local)}  " if record.local.lost else ""
+    elif not isinstance(record.peer, Absent) or record.peer.lost:
         ends = f"{end(record.local)} -> {end(record.peer)}  "
     state = "" if record.kind in STATELESS else f"{show(record.state)}  "
     return f"{record.kind}  {ends}{state}{record.address:#x}"

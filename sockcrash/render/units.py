@@ -8,7 +8,7 @@ from typing import Any
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.escape import printable
 
-__all__ = ("count", "end", "microseconds", "milliseconds", "rate", "show", "size")
+__all__ = ("count", "end", "microseconds", "milliseconds", "nothing", "rate", "show", "size")
 
 _SHORT = {
     Reason.NOT_APPLICABLE: "n/a",
@@ -20,6 +20,7 @@ _SHORT = {
     Reason.UNLIMITED: "unlimited",
     Reason.SECRET: "secret",
 }
+_UNKNOWN = "?"
 
 
 def show(value: Any) -> str:
@@ -28,6 +29,11 @@ def show(value: Any) -> str:
         detail = value.detail if value.reason in (Reason.NOT_ASSIGNED, Reason.UNREADABLE) else ""
         return f"({_SHORT[value.reason]}{': ' if detail else ''}{detail})"
     return printable(str(value))
+
+
+def nothing(value: Absent) -> str:
+    """The sign for an absent value where there is no room for words: there is none, or it can't be told."""
+    return _UNKNOWN if value.lost else "-"
 
 
 def milliseconds(value: int | Absent) -> str:
@@ -80,20 +86,31 @@ def count(value: int | Absent, one: str, many: str | None = None) -> str:
 
 
 def end(value: Endpoint | Absent) -> str:
-    """One end of any family: ``127.0.0.1:80``, ``[::1]:*``, ``@name``, ``ip:lo``; ``*`` where there is none."""
+    """One end of any family: ``127.0.0.1:80``, ``[::1]:*``, ``@name``, ``route:4711``, ``0x0800:lo``; ``*``: none."""
     if isinstance(value, Absent):
-        return "-"
+        return nothing(value)
     if value.address is not None:
         address = value.address
         return f"[{address}]:{value.port or '*'}" if ":" in address else f"{address}:{value.port or '*'}"
     if value.path is not None:
         inode = f" ino:{value.inode}" if isinstance(value.inode, int) else ""
-        return f"{'*' if isinstance(value.path, Absent) else printable(value.path)}{inode}"
+        return f"{_path(value.path)}{inode}"
     if value.portid is not None:
-        return f"{value.portid}{_groups(value.groups)}"
+        return f"{_netlink(value.protocol)}:{value.portid}{_groups(value.groups)}"
     if value.ifindex is not None:
         return _device_end(value)
     return f"{_any32(value.cid)}:{_any32(value.port)}"
+
+
+def _path(path: str | Absent) -> str:
+    if isinstance(path, Absent):
+        return _UNKNOWN if path.lost else "*"
+    return printable(path)
+
+
+def _netlink(protocol: str | Absent | None) -> str:
+    """``route`` of NETLINK_ROUTE, which ss calls rtnl."""
+    return printable(protocol).removeprefix("NETLINK_").lower() if isinstance(protocol, str) else _UNKNOWN
 
 
 def _groups(groups: tuple[int, ...] | Absent | None) -> str:

@@ -12,6 +12,7 @@ import drgn
 
 from sockcrash.errors import TargetError, UsageError
 from sockcrash.kernel import nodebug
+from sockcrash.kernel.lost_types import types_are_lost
 from sockcrash.kernel.offer import vmlinux_has_dwarf, withdraw
 from sockcrash.target.corefile import open_regular
 from sockcrash.target.packages import debug_package
@@ -142,6 +143,7 @@ def _load(prog: drgn.Program, paths: tuple[str, ...] = (), **which: bool) -> boo
             logger.info("no debug information found for %s", ", ".join(missing))
         except MemoryError:  # what a damaged list of modules makes drgn ask for
             logger.warning("the list of modules is damaged: only the kernel's own debug information is used")
+            types_are_lost(prog)
             _load_main(prog, paths)
             return False
     return True

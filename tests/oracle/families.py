@@ -244,7 +244,8 @@ def netlink_tuple(record: Record) -> tuple[str, ...]:
     local = record["local"]
     low = sum(1 << number - 1 for number in local["groups"] if number <= 32)
     peer = f"0:{record['peer']['portid']}" if record["peer"] else "*"
-    return f"{NETLINK[record['protocol']]}:{local['portid']}", peer, f"groups={low:#010x}"
+    assert local["protocol"] == record["protocol"]
+    return f"{NETLINK[local['protocol']]}:{local['portid']}", peer, f"groups={low:#010x}"
 
 
 def vsock_tuple(record: Record) -> tuple[str, ...]:

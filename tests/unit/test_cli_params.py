@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 
+from sockcrash.cli import group
 from sockcrash.cli.errors import run
 from sockcrash.cli.params import output_options, target_options
 from sockcrash.target import TargetOptions
@@ -97,6 +98,26 @@ def test_format(args: list[str], output: str) -> None:
 def test_usage_errors(args: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, args) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "inspect ino:1 -f snd_wnd --every",
+        "inspect ino:1 --every --format table",
+        "inspect ino:1 --every --format csv",
+        "inspect ino:1 --drgn --json",
+        "inspect ino:1 --drgn --every",
+        "inspect ino:1 --drgn --queues",
+        "inspect ino:1 --drgn --explain",
+        "options ino:1 --drgn --format csv",
+        "list --drgn --json",
+        "list --drgn --sort -rtt",
+    ],
+)
+def test_no_option_is_ignored_beside_another(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(group, [*words.split(), "-c", "/nonexistent"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
 
 
 def test_json_of_a_command_that_streams() -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from records import MINI, NOT_IN_KERNEL, request_record, tcp_record, tcp_section, timer, timewait_record
 from sockcrash.cli import group
+from sockcrash.cli.errors import run
 from sockcrash.cli.explain import kept
 from sockcrash.errors import UsageError
 from sockcrash.glossary import Entry, entries, meaning
@@ -69,18 +70,47 @@ def test_a_name_is_shown_once() -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("snd_sstresh",), "snd_ssthresh"),
-        (("qqqqqq",), "--search"),
         ((), "--help"),
         (("snd_una", "--search", "window"), "--help"),
-        (("--search", "qqqqqq zzzz"), "fewer words"),
     ],
 )
-def test_what_is_not_known_says_what_to_do(args: tuple[str, ...], says: str) -> None:
+def test_what_is_no_question_says_what_to_do(args: tuple[str, ...], says: str) -> None:
     with pytest.raises(UsageError) as error:
         explain(*args)
 
     assert says in str(error.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("snd_sstresh",), "snd_ssthresh"),
+        (("qqqqqq",), "--search"),
+        (("--search", "qqqqqq zzzz"), "fewer words"),
+    ],
+)
+def test_what_is_not_known_says_what_to_do(
+    args: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(group, ["explain", *args]) == 3
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert says in shown.err
+
+
+def test_what_is_known_is_shown_beside_what_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(group, ["explain", "snd_sstresh", "snd_una", "qqqqqq"]) == 3
+
+    shown = capsys.readouterr()
+    assert shown.out == explain("snd_una")
+    assert "'snd_sstresh'" in shown.err
+    assert "'qqqqqq'" in shown.err
+
+
+def test_json_has_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(group, ["explain", "snd_una", "qqqqqq", "--json"]) == 3
+    assert {one["name"] for one in json.loads(capsys.readouterr().out)["explain"]} == {"snd_una"}
 
 
 def test_search_shows_a_line_for_each() -> None:

@@ -20,7 +20,7 @@ from records import (
     tcp_section,
     timewait_record,
 )
-from sockcrash.filter import parse_filter
+from sockcrash.filter import parse_filter, selection
 from sockcrash.filter.errors import FilterError
 from sockcrash.model import Absent, Endpoint, OptionValue, Owner, Reason, Section, SocketRecord
 
@@ -165,6 +165,14 @@ BUSY = tcp_record(
         ("so_linger = on", LINGERING, True),
         ("so_linger = off", LINGERING, False),
         ("so_linger = 'on, 5 s'", LINGERING, True),
+        ("so_linger = ON", LINGERING, True),
+        ("so_linger = 'ON, 5 S'", LINGERING, True),
+        ("so_linger = On*", LINGERING, True),
+        ("so_linger = 1", LINGERING, True),
+        ("so_linger = no", LINGERING, False),
+        ("so_linger != OFF", LINGERING, True),
+        ("so_type = sock_stream", tcp_record(options=(option("SO_TYPE", 1, "SOCK_STREAM"),)), True),
+        ("tcp_congestion = CUBIC", BUSY, False),
         ("netid = tcp", timewait_record(), True),
         ("netid = u_str", unix_record("/x"), True),
         ("torn = no", HERE, True),
@@ -231,6 +239,15 @@ def test_namespaces_are_looked_up_by_name() -> None:
     assert other.matches(HERE)
 
 
+def test_what_the_target_may_not_have_is_known() -> None:
+    found = selection("dev eth0 or (not device = lo and ifindex = 7) or dev 9", None, "/a")
+    assert found
+    assert found.named == {("device", "eth0"), ("device", "lo"), ("cgroup", "/a")}
+    found = selection("cgroup = '/*'", None, "01ab")
+    assert found
+    assert found.named == {("container", "01ab*"), ("cgroup", "/*")}
+
+
 @pytest.mark.parametrize(
     ("text", "place", "says"),
     [
@@ -252,6 +269,11 @@ def test_namespaces_are_looked_up_by_name() -> None:
         ("timer = rto", "rto", "retransmit"),
         ("protocol = tcp", "tcp", "Did you mean IPPROTO_TCP?"),
         ("so_linger > 3", "so_linger", "no single number"),
+        ("so_type = sock_strem", "sock_strem", "Did you mean SOCK_STREAM"),
+        ("so_type = stream", "stream", "Did you mean SOCK_STREAM?"),
+        ("tcp_nodelay = enabled", "enabled", "one of off, on"),
+        ("ip_mtu_discover = ip_pmtudisc_do", "ip_pmtudisc_do", "DONT"),
+        ("ca_state = loss", "loss", "Did you mean Loss?"),
         ("src vsock:x:5000", "vsock:x:5000", "no cid"),
         ("fwmark = red", "red", "no mark"),
         ("dst > 10.0.0.1", "dst", "= or !="),

@@ -94,6 +94,8 @@ def test_columns_stay_in_line_until_something_is_too_wide() -> None:
     ("value", "text"),
     [
         (Absent(Reason.UNLIMITED), "-"),
+        (Absent(Reason.UNREADABLE, "0x1ff2d960"), "?"),
+        (Absent(Reason.NO_TYPE_INFO), "?"),
         (12, "12"),
         (0.4880, "0.488"),
         (True, "True"),

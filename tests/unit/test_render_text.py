@@ -74,7 +74,12 @@ def test_counts_and_ends() -> None:
     assert end(Endpoint(address="127.0.0.1", port=80)) == "127.0.0.1:80"
     assert end(Endpoint(address="::ffff:127.0.0.1", port=80)) == "[::ffff:127.0.0.1]:80"
     assert end(Endpoint(address="0.0.0.0", port=0)) == "0.0.0.0:*"
+    assert end(Endpoint(protocol="NETLINK_ROUTE", portid=4711, groups=(1, 5))) == "route:4711 groups 1,5"
+    assert end(Endpoint(protocol="30", portid=0)) == "30:0"
     assert end(NOT_IN_KERNEL) == "-"
+    assert end(Endpoint(path=Absent(Reason.NOT_ASSIGNED))) == "*"
+    for reason in (Reason.UNREADABLE, Reason.NO_TYPE_INFO, Reason.NOT_IN_SNAPSHOT):
+        assert end(Absent(reason)) == end(Endpoint(path=Absent(reason))) == "?"
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -223,6 +223,11 @@ def test_netlink_sockets() -> None:
         sock.bind((0, 0))
         answer = told(Query(kinds=("netlink",)))[cookie(sock)]
         assert (answer.inode, answer.local.portid) == (inode(sock), sock.getsockname()[0])
+        assert answer.protocol == answer.local.protocol == "NETLINK_ROUTE"
+        # net/netlink/af_netlink.c: NETLINK_UNCONNECTED and NETLINK_CONNECTED, whose names records have from memory too
+        assert answer.state == "UNCONNECTED"
+        sock.connect((0, 0))
+        assert told(Query(kinds=("netlink",)))[cookie(sock)].state == "CONNECTED"
 
 
 @needs_sock_diag

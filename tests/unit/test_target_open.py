@@ -12,6 +12,8 @@ import pytest
 import coremaker
 from coremaker import core, note, vmlinux
 from sockcrash.errors import SockcrashError, TargetError, UsageError
+from sockcrash.kernel.lost_types import no_types
+from sockcrash.model import Reason
 from sockcrash.target import TargetOptions, debuginfo, open_target
 
 
@@ -131,6 +133,9 @@ def test_damaged_list_of_modules_costs_the_modules(caplog: pytest.LogCaptureFixt
     asked: list[object] = []
 
     class Damaged:
+        def __init__(self) -> None:
+            self.cache: dict[object, object] = {}
+
         def load_debug_info(self, *_: object, **__: object) -> None:
             raise MemoryError
 
@@ -147,3 +152,4 @@ def test_damaged_list_of_modules_costs_the_modules(caplog: pytest.LogCaptureFixt
     assert not debuginfo._load(prog, ("vmlinux",), main=True)  # type: ignore[arg-type]
     assert asked == ["vmlinux", prog]
     assert "list of modules is damaged" in caplog.text
+    assert no_types(prog, "").reason is Reason.UNREADABLE  # type: ignore[arg-type]

@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = ("PAGE", "Damaged")
@@ -73,6 +74,32 @@ class Damaged:
         assert len(segments) < 0xFFFF
         self._write(_HEADER.pack(*header), table)
         return self.path
+
+    @contextmanager
+    def zeroed(self, pages: Iterable[int]) -> Iterator[Path]:
+        """With zeros in the pages at these physical addresses, as a copy that went wrong has them."""
+        self._write(self._start, b"")
+        with self.path.open("r+b", buffering=0) as file:
+            kept = {}
+            for offset in map(self._offset, pages):
+                file.seek(offset)
+                kept[offset] = file.read(PAGE)
+                file.seek(offset)
+                file.write(bytes(PAGE))
+            try:
+                yield self.path
+            finally:
+                for offset, content in kept.items():
+                    file.seek(offset)
+                    file.write(content)
+
+    def _offset(self, page: int) -> int:
+        """Where the page at a physical address is stored."""
+        return next(
+            one.offset + page - one.physical
+            for one in self._segments
+            if one.kind == PT_LOAD and 0 <= page - one.physical < one.stored
+        )
 
     def with_zeroed_headers(self) -> Path:
         """Program headers that store nothing of the memory."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import sockcrash_here
+from harness import sockcrash_here, sockcrash_process
 from oracle.types import without_module_types
 
 if TYPE_CHECKING:
@@ -43,3 +43,8 @@ def test_the_same_as_by_dwarf(dump: Dump) -> None:
                 full[address], one["absent"]
             )
     assert {one["kind"] for address, one in full.items() if address not in bare} <= {"vsock"}
+    # That is no fault of the memory, so no status 4; but nobody shall think that they have no ends.
+    ended = sockcrash_process("list", "-c", str(dump.core), "kind = vsock")
+    assert ended.status == 0
+    assert {tuple(line.split()[4:6]) for line in ended.out.splitlines()[1:]} == {("?", "?")}
+    assert "no struct vsock_sock in the types of this kernel" in ended.err

@@ -210,6 +210,11 @@ def test_commands_fail_with_a_sentence(session: Session) -> None:
         assert "Traceback" not in shown
 
 
+def test_no_option_of_a_command_is_ignored(session: Session) -> None:
+    for options in ("-f snd_wnd --every", "--drgn --json", "--drgn --every"):
+        assert "exclude each other" in session.ask(f"%sock tcp::16971 {options}")
+
+
 def test_commands_explain_themselves(session: Session) -> None:
     for name in COMMANDS:
         assert "For example" in session.ask(f"%{name} --help")

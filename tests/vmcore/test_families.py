@@ -362,7 +362,8 @@ def test_fallback_to_tcp(dump: Dump) -> None:
 
 
 def test_membership_beyond_32_groups(dump: Dump) -> None:
-    assert dump.labelled("fam-netlink-groups")["local"] == {"portid": 0x7FFF0001, "groups": [1, 5, 33]}
+    local = dump.labelled("fam-netlink-groups")["local"]
+    assert local == {"protocol": "NETLINK_ROUTE", "portid": 0x7FFF0001, "groups": [1, 5, 33]}
 
 
 def test_keys_of_ends_do_not_depend_on_values(dump: Dump) -> None:

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.mm import follow_phys
 
 from damage import PAGE, Damaged
@@ -189,6 +190,58 @@ def test_descriptors_of_the_process(dump_6_1: Dump, damaged: Damaged) -> None:
     there = partly(dump_6_1, inspect(dump_6_1, damaged.with_holes([page_of(dump_6_1, table)])))
     tables = {one["address"] for one in dump_6_1.records if not one["how"].startswith(("fd:", "subflow of"))}
     assert {one["address"] for one in there} >= tables
+
+
+def test_the_types_of_modules(dump_6_1: Dump, damaged: Damaged) -> None:
+    """What needs them can't be read: that is no missing end, and no kernel that has no such types."""
+    modules = list_for_each_entry("struct btf_module", dump_6_1.prog["btf_modules"].address_of_(), "list")
+    pages = {page_of(dump_6_1, one.btf.data.value_()) for one in modules}
+    core = damaged.with_holes(sorted(pages))
+    there = partly(dump_6_1, inspect(dump_6_1, core))
+    vsock = [one for one in there if one["kind"] == "vsock"]
+    assert vsock
+    for one in vsock:
+        assert (one["local"], one["peer"]) == (None, None)
+        assert one["absent"]["local"].startswith("unreadable: no struct vsock_sock")
+    socket = vsock[0]["address"]
+    assert f"vsock  (unreadable: no struct vsock_sock in the types of this kernel)  {vsock[0]['state']}" in (
+        inspect(dump_6_1, core, socket).out
+    )
+    listed = sockcrash_process("list", "-c", str(core), "-s", str(dump_6_1.vmlinux), "kind = vsock")
+    assert listed.status == PARTLY
+    assert {tuple(line.split()[4:6]) for line in listed.out.splitlines()[1:]} == {("?", "?")}
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("table", "are open but lead to no file: the dump has lost a part of their table"),
+        ("files_struct", "a table of descriptors that can't be right"),
+        ("task", "zeros where a task should be"),
+        ("file", "is unreadable: file"),
+    ],
+)
+def test_zeros_on_the_way_to_descriptors(dump_6_1: Dump, damaged: Damaged, what: str, says: str) -> None:
+    """Memory that a dump has lost may read as zeros: an empty slot, no files at all, a file that is no socket's."""
+    from drgn.helpers.linux.pid import find_task
+
+    (pid,) = {one["pid"] for one in dump_6_1.truth.sockets.values()}
+    task = find_task(dump_6_1.prog, pid)
+    table = task.files.fdt.fd
+    fd = dump_6_1.truth.sockets["udp-bound"]["fd"]
+    places = {
+        "table": table.value_(),
+        "files_struct": task.files.value_(),
+        "task": task.files.address_,
+        "file": table[fd].f_op.address_,
+    }
+    with damaged.zeroed([page_of(dump_6_1, places[what])]) as core:
+        ended = inspect(dump_6_1, core, "--all", "--format", "table")
+        assert ended.status == PARTLY
+        assert says in ended.err
+        ended = inspect(dump_6_1, core, f"pid:{pid}", "--format", "table")
+        assert ended.status in (3, PARTLY)
+        assert says in ended.err or what in ("task", "file")
 
 
 @pytest.mark.parametrize(

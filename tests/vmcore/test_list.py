@@ -335,6 +335,25 @@ def test_csv_and_table(dump_6_1: Dump) -> None:
     assert table[2].split()[0] == rows[0]["local"]
 
 
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("dev", "nope"), "there is no device 'nope'"),
+        (("dev", "loo"), "Did you mean lo?"),
+        (("--cgroup", "/nope"), "there is no control group '/nope'"),
+        (("--cgroup", "0123abcd"), "there is no container"),
+        (("cgroup = '/no*' and state established",), "there is no control group"),
+        (("dev lo and cgroup = / and pid = 999999999",), ""),
+        (("not dev nope or state established",), ""),
+    ],
+)
+def test_names_of_what_the_target_has_not_are_said(dump: Dump, args: tuple[str, ...], says: str) -> None:
+    """An empty list is no failure, but that the name itself stands for nothing is news."""
+    ended = dump.run("list", *args)
+    assert ended.status == 0
+    assert ended.err == "" if says == "" else says in ended.err
+
+
 def test_the_whole_command(dump_6_1: Dump) -> None:
     args = [*dump_6_1.target_options]
     ended = sockcrash_process(
@@ -354,6 +373,8 @@ def test_the_whole_command(dump_6_1: Dump) -> None:
 def test_a_snapshot_lists_the_same(dump_6_1: Dump, tmp_path: Any) -> None:
     path = tmp_path / "all.core"
     assert dump_6_1.run("snapshot", "--all", "-o", str(path)).status in (0, 4)
+    absent = sockcrash_here("list", "-c", str(path), "dev", "nope")
+    assert (absent.status, absent.err) == (0, ""), "a snapshot has no list of all devices"
     names = "kind,state,local,peer,inode,snd_cwnd,tcp_nodelay,owners,netns,timers"
     mine = sockcrash_here("list", "-c", str(path), "-o", names, "--format", "jsonl").records
     theirs = dump_6_1.run("list", "-o", names, "--format", "jsonl").records

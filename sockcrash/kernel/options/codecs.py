@@ -43,12 +43,14 @@ class Codec:
     """``json`` is the type of the value; ``pack(value, byte_order)`` gives its bytes, ``text(value)`` its words.
 
     ``unpack(bytes, byte_order)`` is the way back, of what setsockopt(2) was given; ValueError if these are too few.
+    ``words`` are all that the text may be beside a number, empty if it may be anything.
     """
 
     json: str
     pack: Callable[[Any, str], bytes]
     text: Callable[[Any], str]
     unpack: Callable[[bytes, str], Any] | None = None
+    words: tuple[str, ...] = ()
 
 
 def _int(value: int, order: str) -> bytes:
@@ -97,9 +99,6 @@ INT = Codec("integer", _int, str, whole_number)
 UINT = Codec("integer", _int, str, _unsigned)
 U64 = Codec("integer", _u64, str, _long)
 HEX = Codec("integer", _int, hex, _unsigned)
-SWITCH = Codec(
-    "integer", _int, lambda value: ("off", "on")[value] if value in (0, 1) else str(value), whole_number
-)
 BYTES = Codec("integer", _int, _unit("byte", "bytes"), whole_number)
 COUNT = INT
 SECONDS = Codec("integer", _int, _unit("s"), whole_number)
@@ -122,9 +121,13 @@ def shown(json: str, text: Callable[[Any], str]) -> Codec:
     return Codec(json, lambda _value, _order: b"", text)
 
 
-def choice(names: Mapping[int, str], codec: Codec = INT) -> Codec:
+def choice(names: Mapping[int, str]) -> Codec:
     """A number of which each value has a name."""
-    return with_text(codec, lambda value: names.get(value, str(value)))
+    words = tuple(names.values())
+    return Codec("integer", _int, lambda value: names.get(value, str(value)), whole_number, words)
+
+
+SWITCH = choice({0: "off", 1: "on"})
 
 
 def flag_names(names: Mapping[int, str], value: int) -> str:
