@@ -97,14 +97,17 @@ class Session:
         selected.resolve(self._find_netns)
 
     def _or_why(self, found: Iterator[T], selected: Filter) -> Iterator[T]:
-        """What was selected; if that is nothing, names in the filter that stand for nothing are said."""
+        """What was selected; then what was left out for want of a value, or why it is nothing at all."""
         first = next(found, None)
         if first is None:
             for sentence in missing(self.kernel, selected.named):
                 logger.warning("%s", printable(sentence))
-            return
-        yield first
-        yield from found
+        else:
+            yield first
+            yield from found
+        for name, why in selected.lost.items():
+            say = self.complain if why.reason is Reason.UNREADABLE else logger.warning
+            say(f"filter: {name} can't be told of some sockets, so it selects none of them: {why}")
 
     def _selected(self, handles: Iterable[Handle], selected: Filter) -> Iterator[Handle]:
         owners = self._owners(many=True) if selected.want.parts & AROUND else None

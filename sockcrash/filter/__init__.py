@@ -15,7 +15,7 @@ from sockcrash.filter.match import Compiler
 
 if TYPE_CHECKING:
     from sockcrash.decode.want import Want
-    from sockcrash.model import SocketRecord
+    from sockcrash.model import Absent, SocketRecord
 
 __all__ = ("Filter", "parse_filter", "selection")
 
@@ -25,7 +25,8 @@ class Filter:
     """A compiled filter: ``matches(record)``, and what a record must have for that: ``want`` and named ``options``.
 
     ``namespaces``: inodes by the names that the filter has for them; they are filled in by ``resolve``. ``named``: the
-    devices, control groups and containers that it names, each with its field.
+    devices, control groups and containers that it names, each with its field. ``lost`` is filled while it matches: by
+    name, why a value could not be told of some record, which it did not select for that.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Filter:
     options: frozenset[str]
     namespaces: dict[str, int | None]
     named: frozenset[tuple[str, str]]
+    lost: dict[str, Absent]
 
     def resolve(self, find: Callable[[str], int]) -> None:
         """Look up the namespaces that are named; what ``find`` raises is passed on."""
@@ -45,7 +47,9 @@ def parse_filter(text: str) -> Filter:
     """The filter that a text describes; FilterError, a usage error, says where it is wrong."""
     compiler = Compiler(text)
     matches = compiler.predicate(parse(text))
-    return Filter(text, matches, compiler.want, compiler.options, compiler.namespaces, compiler.named)
+    return Filter(
+        text, matches, compiler.want, compiler.options, compiler.namespaces, compiler.named, compiler.lost
+    )
 
 
 def selection(text: str | None, comm: str | None, cgroup: str | None) -> Filter | None:

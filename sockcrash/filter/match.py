@@ -23,7 +23,7 @@ from sockcrash.filter.hosts import end_test, port_number
 from sockcrash.filter.states import EVERY_STATE, STATE_NAMES
 from sockcrash.filter.values import Value, find_value, known_names, other_name
 from sockcrash.filter.words import words_of
-from sockcrash.model import Absent, Endpoint, OptionValue, SocketRecord
+from sockcrash.model import Absent, Endpoint, OptionValue, Reason, SocketRecord
 
 __all__ = ("Compiler",)
 
@@ -35,6 +35,8 @@ _ORDER: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _SWITCHES = {"on": 1, "yes": 1, "true": 1, "off": 0, "no": 0, "false": 0}
 _MANY = 20
+# What is compared by terms that don't name it.
+_OF_TERM = {"states": "state", "auto": "local"}
 _NAMED = frozenset({"device", "cgroup", "container"})
 _BELOW = "/*"
 _BINDPORT_LOCK = 8  # SOCK_BINDPORT_LOCK, include/net/sock.h
@@ -44,7 +46,8 @@ _BINDPORT_LOCK = 8  # SOCK_BINDPORT_LOCK, include/net/sock.h
 class Compiler:
     """Compiles the terms of one filter, and gathers what they want: ``namespaces`` are words that name some.
 
-    ``named``: likewise words for what is in _NAMED.
+    ``named``: likewise words for what is in _NAMED. ``lost`` is filled when records are compared: by name, a value that
+    could not be told of one of them.
     """
 
     text: str
@@ -52,18 +55,39 @@ class Compiler:
     options: frozenset[str] = frozenset()
     namespaces: dict[str, int | None] = field(default_factory=dict)
     named: frozenset[tuple[str, str]] = frozenset()
+    lost: dict[str, Absent] = field(default_factory=dict)
 
     def predicate(self, tree: Tree, positive: bool = True) -> Predicate:
         """Whether a record is selected; with ``positive`` False, by the negation."""
         if isinstance(tree, Not):
             return self.predicate(tree.item, not positive)
         if isinstance(tree, Term):
-            test = self._test(tree)
-            return lambda record: test(record) is positive
+            return self._selects(tree, self._test(tree), positive)
         parts = [self.predicate(item, positive) for item in tree.items]
         if isinstance(tree, grammar.All) is positive:
             return lambda record: all(part(record) for part in parts)
         return lambda record: any(part(record) for part in parts)
+
+    def _selects(self, term: Term, test: Test, positive: bool) -> Predicate:
+        """Where a term says nothing, it is noted if that is for want of a value that may be there."""
+        name = _OF_TERM.get(term.kind, term.subject.text)
+        value = find_value(name)
+        assert value is not None
+        get, lost = value.get, self.lost
+
+        def selects(record: SocketRecord) -> bool:
+            found = test(record)
+            if found is None:
+                why = _plain(get(record))
+                if (
+                    why.__class__ is Absent
+                    and why.lost
+                    and (name not in lost or why.reason is Reason.UNREADABLE)
+                ):
+                    lost[name] = why
+            return found is positive
+
+        return selects
 
     def _test(self, term: Term) -> Test:
         if term.kind == "states":
@@ -280,6 +304,10 @@ def _worded(found: Value, op: str, word: str, number: float | None) -> Test:
         return any(_is(one, text, number, fold) for one in values) is not negated if values else None
 
     return test
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, OptionValue) else value
 
 
 def _several(value: Any) -> tuple[Any, ...]:

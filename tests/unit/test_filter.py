@@ -227,6 +227,18 @@ def test_an_unreadable_value_selects_nothing() -> None:
         assert not parse_filter(text).matches(record)
 
 
+def test_what_could_not_be_told_is_noted() -> None:
+    gone = tcp_record(tcp=tcp_section(snd_cwnd=UNREADABLE), options=(option("TCP_NODELAY", UNREADABLE),))
+    found = parse_filter("not (cwnd < 3 and rto = 7) or tcp_nodelay = 1 or dev eth0")
+    assert not found.matches(udp_record(options=()))
+    assert found.lost == {}
+    assert found.matches(gone)
+    assert found.lost == {"cwnd": UNREADABLE}
+    found = parse_filter("tcp_nodelay = 1")
+    assert not found.matches(gone)
+    assert found.lost == {"tcp_nodelay": UNREADABLE}
+
+
 def test_namespaces_are_looked_up_by_name() -> None:
     found = parse_filter("netns = blue or netns = 4026531840")
     assert list(found.namespaces) == ["blue"]

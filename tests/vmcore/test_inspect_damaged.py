@@ -154,6 +154,23 @@ def test_one_page_of_a_socket_on_two(dump_6_1: Dump, damaged: Damaged) -> None:
     assert [one for one in found["tcp"].values() if one is not None]
 
 
+def test_a_filter_on_what_is_gone(dump_6_1: Dump, damaged: Damaged) -> None:
+    """It selects no socket of which it can't tell, and says that there are some."""
+    size = dump_6_1.prog.type("struct tcp_sock").size
+    tcp = [int(one["address"], 16) for one in dump_6_1.records if one["kind"] == "tcp"]
+    begins = {page_of(dump_6_1, one["address"]) for one in dump_6_1.records}
+    ends = {page_of(dump_6_1, address + size - 1) for address in tcp} - begins
+    assert ends, "pages that hold nothing but ends of sockets"
+    core = damaged.with_holes(sorted(ends))
+    options = ("-c", str(core), "-s", str(dump_6_1.vmlinux), "--format", "jsonl", "-o", "address")
+    ended = sockcrash_process("list", *options, "kind = tcp")
+    assert (ended.status, ended.err, len(ended.records)) == (0, "", len(tcp))
+    ended = sockcrash_process("list", *options, "kind = tcp and snd_cwnd > 0")
+    assert ended.status == PARTLY
+    assert "snd_cwnd can't be told of some sockets" in ended.err
+    assert 0 < len(ended.records) < len(tcp)
+
+
 def test_text_of_a_socket_with_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:
     """Every format says so, and none falls over."""
     size = dump_6_1.prog.type("struct tcp_sock").size

@@ -28,7 +28,11 @@ SS_STATES = {"ESTAB": "ESTABLISHED", "SYN-SENT": "SYN_SENT", "LISTEN": "LISTEN",
 def fields(dump: Dump, *args: str) -> dict[str, Record]:
     """The fields of each socket of a list, by address."""
     ended = dump.run("list", *args, "--format", "jsonl")
-    assert (ended.status, ended.err) == (0, "")
+    # Linux 5.10 has no types of modules: what a filter can't tell for want of them it says.
+    said = [
+        line for line in ended.err.splitlines() if dump.series != "5.10" or "the types of module" not in line
+    ]
+    assert (ended.status, said) == (0, [])
     found = [(one["address"], one["fields"]) for one in ended.records]
     assert len(found) == len(dict(found)), "a socket is listed twice"
     return dict(found)
