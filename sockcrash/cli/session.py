@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ("Session", "parse_specs", "several")
 
-# Values that may be unreadable, or have something unreadable in them.
-_TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
-
 _REASON = attrgetter("reason")
 
 T = TypeVar("T")
@@ -209,36 +206,34 @@ class Session:
 
     def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
         """Remember whether some of these values of a record were unreadable, or it is torn."""
-        if record.torn:
+        if record.torn or Reason.UNREADABLE in map(_REASON, _absent_in(values)):
             self.unreadable = True
-        for value in values:
-            kind = value.__class__
-            if kind in _TELLING and (kind is not Endpoint or value.address is None) and _unreadable(value):
-                self.unreadable = True
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
-        self.note_values(record, vars(record).values())
-        options = record.options if isinstance(record.options, tuple) else ()
-        values: list[Any] = [timer.expires_in_ms for timer in record.timers or ()]
-        values += [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
-        values += [option.value for option in options]
-        lost = [value.reason for value in values if value.__class__ is Absent]
-        if Reason.UNREADABLE in lost:
-            self.unreadable = True
+        values = [*vars(record).values()]
+        values += [timer.expires_in_ms for timer in record.timers or ()]
+        for queue in record.queues or ():
+            values += (queue.bytes, queue.skbs)
+        if isinstance(record.options, tuple):
+            values += [option.value for option in record.options]
+        self.note_values(record, values)
 
 
-def _unreadable(value: Any) -> bool:
-    """Whether a value is unreadable, or a member of an end or of a section, or the value of an option."""
-    if isinstance(value, Absent):
-        return value.reason is Reason.UNREADABLE
-    if isinstance(value, Endpoint):
-        return any(map(_unreadable, value.members().values()))
-    if isinstance(value, OptionValue):
-        return _unreadable(value.value)
-    if isinstance(value, Section):
-        return Reason.UNREADABLE in map(_REASON, value.lost().values())
-    return False
+def _absent_in(values: Iterable[Any]) -> list[Absent]:
+    """What of these values is absent, or in them: members of an end or of a section, the value of an option."""
+    found: list[Absent] = []
+    for value in values:
+        kind = value.__class__
+        if kind is Absent:
+            found.append(value)
+        elif kind is Section:
+            found += value.lost().values()
+        elif kind is Endpoint and value.address is None:
+            found += [member for member in vars(value).values() if member.__class__ is Absent]
+        elif kind is OptionValue and value.value.__class__ is Absent:
+            found.append(value.value)
+    return found
 
 
 def parse_specs(words: tuple[str, ...], *, everything: bool, selected: Filter | None = None) -> list[Spec]:
