@@ -37,6 +37,8 @@ _ENDS = Group("ends", tuple(row(name, _C) for name in MEMBERS))
 _MAPPED = bytes(10) + b"\xff\xff"
 _LOOPBACK6 = bytes(15) + b"\x01"
 
+_PACK = {order: struct.Struct(f"{order}I").pack for order in "<>"}
+
 # Local address and port, the peer's address and port: addresses of 4 or 16 bytes, ports in host order.
 Ends = tuple[bytes, int, bytes, int]
 
@@ -86,7 +88,7 @@ def ends_of(
         return None
     port = socket.ntohs(dport) if kernel.byte_order == "<" else dport
     if family == uapi.AF_INET:
-        pack = struct.Struct(kernel.byte_order + "I").pack
+        pack = _PACK[kernel.byte_order]
         return pack(saddr), sport, pack(daddr), port
     return _plain(saddr6), sport, _plain(daddr6), port
 
