@@ -94,28 +94,36 @@ def _object(record: SocketRecord, option: Callable[[OptionValue, dict[str, str]]
         "schema": SCHEMA,
         "address": f"{record.address:#x}",
         "kind": record.kind,
-        "family": plain("family", record.family),
-        "type": plain("type", record.type),
-        "protocol": plain("protocol", record.protocol),
-        "state": plain("state", record.state),
-        "local": _endpoint(record.local, "local", plain),
-        "peer": _endpoint(record.peer, "peer", plain),
-        "inode": plain("inode", record.inode),
-        "cookie": _hex(plain("cookie", record.cookie)),
-        "netns": plain("netns", record.netns),
-        "uid": plain("uid", record.uid),
-        "cgroup": plain("cgroup", record.cgroup),
-        "container": plain("container", record.container),
-        "mark": plain("mark", record.mark),
-        "v6only": plain("v6only", record.v6only),
-        "ifindex": plain("ifindex", record.ifindex),
-        "device": plain("device", record.device),
+        "family": record.family,
+        "type": record.type,
+        "protocol": record.protocol,
+        "state": record.state,
+        "local": record.local,
+        "peer": record.peer,
+        "inode": record.inode,
+        "cookie": record.cookie,
+        "netns": record.netns,
+        "uid": record.uid,
+        "cgroup": record.cgroup,
+        "container": record.container,
+        "mark": record.mark,
+        "v6only": record.v6only,
+        "ifindex": record.ifindex,
+        "device": record.device,
         "torn": record.torn,
         "proved": record.proved,
         "how": record.how,
         "note": record.note,
-        "owners": _owners(plain("owners", record.owners)),
+        "owners": record.owners,
     }
+    for name, value in out.items():
+        kind = value.__class__
+        if kind is Absent:
+            out[name] = plain(name, value)
+        elif kind is Endpoint:
+            out[name] = _endpoint(value, name, plain)
+    out["cookie"] = _hex(out["cookie"])
+    out["owners"] = _owners(out["owners"])
     if record.other_end is not None:
         out["other_end"] = _other_end(plain("other_end", record.other_end))
     if record.netns_names is not None:
@@ -304,10 +312,9 @@ def _value(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _endpoint(end: Endpoint | Absent, which: str, plain: Callable[[str, Any], Any]) -> dict[str, Any] | None:
-    if isinstance(end, Absent):
-        plain(which, end)
-        return None
+def _endpoint(end: Endpoint, which: str, plain: Callable[[str, Any], Any]) -> dict[str, Any]:
+    if end.address is not None and end.port is not None:
+        return end.members()
     return {name: plain(f"{which}.{name}", value) for name, value in end.members().items()}
 
 
