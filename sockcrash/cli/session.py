@@ -23,13 +23,14 @@ from sockcrash.locate import all_sockets, in_namespace, locate
 from sockcrash.locate.named import missing
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
-from sockcrash.model import Absent, Endpoint, OptionValue, Reason, Section, SocketRecord
+from sockcrash.model import Absent, Endpoint, OptionValue, Reason, Section, SocketRecord, Timer
 from sockcrash.render.escape import printable
 from sockcrash.target import Target, TargetOptions, looks_like_core, open_target
 
 if TYPE_CHECKING:
     from sockcrash.filter import Filter
     from sockcrash.locate.address import Handle
+    from sockcrash.model.waiting import Queue
 
 __all__ = ("Session", "parse_specs", "several")
 
@@ -44,6 +45,9 @@ UNREADABLE = 4
 
 class Session:
     """A target that is open, and what went wrong so far."""
+
+    # Of the last record; most have them alike, and need not be looked through again.
+    _noted: tuple[object, ...] = ()
 
     def __init__(self, options: TargetOptions) -> None:
         self.target: Target = open_target(options)
@@ -211,13 +215,22 @@ class Session:
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
-        values = [*vars(record).values()]
-        values += [timer.expires_in_ms for timer in record.timers or ()]
-        for queue in record.queues or ():
-            values += (queue.bytes, queue.skbs)
-        if isinstance(record.options, tuple):
-            values += [option.value for option in record.options]
-        self.note_values(record, values)
+        self.note_values(record, vars(record).values())
+        parts = record.timers, record.queues, record.options
+        if parts != self._noted:
+            self._noted = parts
+            self.note_values(record, _values_in(*parts))
+
+
+def _values_in(
+    timers: tuple[Timer, ...] | None,
+    queues: tuple[Queue, ...] | None,
+    options: tuple[OptionValue, ...] | Absent | None,
+) -> list[Any]:
+    """What may be unreadable in these parts of a record."""
+    values: list[Any] = [timer.expires_in_ms for timer in timers or ()]
+    values += [value for queue in queues or () for value in (queue.bytes, queue.skbs)]
+    return [*values, *options] if isinstance(options, tuple) else values
 
 
 def _absent_in(values: Iterable[Any]) -> list[Absent]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockcrash.model import (
     EMPTY,
@@ -46,6 +46,8 @@ __all__ = (
 )
 
 SCHEMA = 1
+# An object of JSON, whose absent values are told to the second argument.
+Make: TypeAlias = "Callable[[Any, dict[str, str]], Any]"
 # Members of sections that are pointers: shown as addresses, or as whether there is one.
 _ADDRESSES = {
     "sock": ("sk_drop_counters",),
@@ -54,6 +56,7 @@ _ADDRESSES = {
     "mptcp": ("first", "subflows"),
 }
 _ARMED = {"minisock": ("tw_timer_armed", "rsk_timer_armed")}
+_POINTERS = _ADDRESSES.keys() | _ARMED.keys()
 
 
 def dumps(value: Any) -> str:
@@ -73,7 +76,7 @@ def _hexadecimal(value: Any) -> str:
 
 
 def record_json(record: SocketRecord) -> str:
-    """One record as JSON. Options that many sockets have alike are written once, where orjson can do it."""
+    """One record as JSON. What many sockets have alike is written once, where orjson can do it."""
     if orjson is not None:
         try:
             return orjson.dumps(_object(record, _written), _hexadecimal).decode()
@@ -84,10 +87,10 @@ def record_json(record: SocketRecord) -> str:
 
 def record_object(record: SocketRecord) -> dict[str, Any]:
     """The JSON object of one record."""
-    return _object(record, _option_object)
+    return _object(record, _made_anew)
 
 
-def _object(record: SocketRecord, option: Callable[[OptionValue, dict[str, str]], Any]) -> dict[str, Any]:
+def _object(record: SocketRecord, shared: Callable[[Any, Make, dict[str, str]], Any]) -> dict[str, Any]:
     absent: dict[str, str] = {}
     plain = partial(or_null, absent)
     out: dict[str, Any] = {
@@ -136,18 +139,18 @@ def _object(record: SocketRecord, option: Callable[[OptionValue, dict[str, str]]
     elif record.cc:
         out["cc"] = _section("cc", record.cc, absent)
     if record.timers is not None:
-        out["timers"] = _shared(record.timers, _timers, absent)
+        out["timers"] = shared(record.timers, _timers, absent)
     if record.gives_up is not None:
         out["gives_up"] = gives_up_object(plain("gives_up", record.gives_up))
     if record.queues is not None:
         if not any(queue.skbs for queue in record.queues):
-            out["queues"] = _shared(record.queues, queues_object, absent)
+            out["queues"] = shared(record.queues, queues_object, absent)
         else:
             out["queues"] = queues_object(record.queues, absent)
     if isinstance(record.options, Absent):
         out["options"] = plain("options", record.options)
     elif record.options is not None:
-        out["options"] = _options(record.options, option, absent)
+        out["options"] = _options(record.options, shared, absent)
     out["absent"] = absent
     return out
 
@@ -177,6 +180,13 @@ def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, A
     for key, why in section.lost().items():
         absent[f"{name}.{key}"] = str(why)
         made[key] = None
+    if name in _POINTERS:
+        _show_pointers(name, made)
+    return made
+
+
+def _show_pointers(name: str, made: dict[str, Any]) -> None:
+    """Addresses in place of pointers, or whether there is one."""
     for key in _ADDRESSES.get(name, ()):
         if key in made:
             value = made[key]
@@ -184,7 +194,6 @@ def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, A
     for key in _ARMED.get(name, ()):
         if key in made:
             made[key] = None if made[key] is None else bool(made[key])
-    return made
 
 
 _made: dict[tuple[str, int], tuple[dict[str, Absent], dict[str, None], dict[str, str]]] = {}
@@ -205,14 +214,17 @@ def only_options(record: SocketRecord) -> SocketRecord:
     return dataclasses.replace(record, **sections, cc=EMPTY, timers=None, gives_up=None, queues=None)
 
 
-T = TypeVar("T")
-# Of objects that many records share, by their identities: the object, what was made of it, what is absent in it.
+# Of objects that many records share, by their identities: the object, its JSON, what is absent in it.
 _kept: dict[int, tuple[Any, Any, dict[str, str]]] = {}
 _MOST_KEPT = 4096
 
 
-def _shared(value: T, make: Callable[[T, dict[str, str]], Any], absent: dict[str, str]) -> Any:
-    """``make(value, absent)``, kept for a while, but for the one empty tuple, which may stand for anything."""
+def _made_anew(value: Any, make: Make, absent: dict[str, str]) -> Any:
+    return make(value, absent)
+
+
+def _written(value: Any, make: Make, absent: dict[str, str]) -> Any:
+    """``make(value, absent)`` as JSON, kept for a while, but for the one empty tuple, which may stand for anything."""
     if not value:
         return make(value, absent)
     found = _kept.get(id(value)) or _keep(value, make)
@@ -220,33 +232,30 @@ def _shared(value: T, make: Callable[[T, dict[str, str]], Any], absent: dict[str
     return found[1]
 
 
-def _keep(value: T, make: Callable[[T, dict[str, str]], Any]) -> tuple[Any, Any, dict[str, str]]:
+def _keep(value: Any, make: Make) -> tuple[Any, Any, dict[str, str]]:
     if len(_kept) >= _MOST_KEPT:
         _kept.clear()
     why: dict[str, str] = {}
-    kept = _kept[id(value)] = (value, make(value, why), why)
+    text = orjson.Fragment(orjson.dumps(make(value, why), _hexadecimal))
+    kept = _kept[id(value)] = (value, text, why)
     return kept
 
 
 def _options(
     options: tuple[OptionValue, ...],
-    make: Callable[[OptionValue, dict[str, str]], Any],
+    shared: Callable[[Any, Make, dict[str, str]], Any],
     absent: dict[str, str],
 ) -> list[Any]:
-    if make is not _written:
-        return [make(option, absent) for option in options]
+    if shared is not _written:
+        return [_option_object(option, absent) for option in options]
     made = []
     find = _kept.get
     for option in options:
-        _, shown, why = find(id(option)) or _keep(option, make)
+        _, text, why = find(id(option)) or _keep(option, _option_object)
         if why:
             absent |= why
-        made.append(shown)
+        made.append(text)
     return made
-
-
-def _written(option: OptionValue, absent: dict[str, str]) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(_option_object(option, absent), _hexadecimal))
 
 
 def _option_object(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
