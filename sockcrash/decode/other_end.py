@@ -138,11 +138,19 @@ class OtherEnds:
         if known is not None:
             return known
         kernel = self._kernel
-        (who,) = kernel.reader(_WHO).sections(address)
+        content = self._ahead(address, kernel.reader(_WHO, held).size)
+        (who,) = kernel.reader(_WHO).sections(address, content)
         kind = mini_kind(who["skc_family"], who["skc_state"])
-        (rest,) = kernel.reader(held if kind is None else kind.groups[1]).sections(address)
+        (rest,) = kernel.reader(held if kind is None else kind.groups[1]).sections(address, content)
         if kind is None:
             kind = kind_of(who["skc_family"], rest["sk_type"], rest["sk_protocol"])
         fields = {"address": address, "kind": kind.name, "netns": who["netns"]}
         handle = Handle(address, kind, "other end")
         return quick(OtherEnd, {**fields, "owners": self._holders(handle, rest)})
+
+    def _ahead(self, address: int, size: int) -> bytes | None:
+        """The bytes of an object of which it is not known yet what it is; None where more than it has can't be read."""
+        try:
+            return None if self._kernel.exact else self._kernel.read(address, size)
+        except drgn.FaultError:
+            return None
