@@ -216,21 +216,18 @@ class Session:
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
         self.note_values(record, vars(record).values())
-        parts = record.timers, record.queues, record.options
+        if isinstance(record.options, tuple):
+            self.note_values(record, [option.value for option in record.options])
+        parts = record.timers, record.queues
         if parts != self._noted:
             self._noted = parts
             self.note_values(record, _values_in(*parts))
 
 
-def _values_in(
-    timers: tuple[Timer, ...] | None,
-    queues: tuple[Queue, ...] | None,
-    options: tuple[OptionValue, ...] | Absent | None,
-) -> list[Any]:
+def _values_in(timers: tuple[Timer, ...] | None, queues: tuple[Queue, ...] | None) -> list[Any]:
     """What may be unreadable in these parts of a record."""
     values: list[Any] = [timer.expires_in_ms for timer in timers or ()]
-    values += [value for queue in queues or () for value in (queue.bytes, queue.skbs)]
-    return [*values, *options] if isinstance(options, tuple) else values
+    return values + [value for queue in queues or () for value in (queue.bytes, queue.skbs)]
 
 
 def _absent_in(values: Iterable[Any]) -> list[Absent]:

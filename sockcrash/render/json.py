@@ -248,14 +248,12 @@ def _options(
 ) -> list[Any]:
     if shared is not _written:
         return [_option_object(option, absent) for option in options]
-    made = []
     find = _kept.get
-    for option in options:
-        _, text, why = find(id(option)) or _keep(option, _option_object)
+    found = [find(id(option)) or _keep(option, _option_object) for option in options]
+    for _, _, why in found:
         if why:
             absent |= why
-        made.append(text)
-    return made
+    return [text for _, text, _ in found]
 
 
 def _option_object(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
