@@ -18,7 +18,9 @@ def write(pieces: Iterable[str], end: str = "") -> None:
     count = 0
     try:
         for piece in pieces:
-            waiting += (piece, end)
+            waiting.append(piece)
+            if end:
+                waiting.append(end)
             count += len(piece)
             if count >= most:
                 text = "".join(waiting)

@@ -23,18 +23,16 @@ from sockcrash.locate import all_sockets, in_namespace, locate
 from sockcrash.locate.named import missing
 from sockcrash.locate.netns import find_netns
 from sockcrash.locate.spec import FORMS, Spec, parse_spec
-from sockcrash.model import Absent, Endpoint, OptionValue, Reason, Section, SocketRecord
+from sockcrash.model import Absent, Endpoint, OptionValue, Reason, Section, SocketRecord, Timer
 from sockcrash.render.escape import printable
 from sockcrash.target import Target, TargetOptions, looks_like_core, open_target
 
 if TYPE_CHECKING:
     from sockcrash.filter import Filter
     from sockcrash.locate.address import Handle
+    from sockcrash.model.waiting import Queue
 
 __all__ = ("Session", "parse_specs", "several")
-
-# Values that may be unreadable, or have something unreadable in them.
-_TELLING = frozenset({Absent, Endpoint, OptionValue, Section})
 
 _REASON = attrgetter("reason")
 
@@ -47,6 +45,9 @@ UNREADABLE = 4
 
 class Session:
     """A target that is open, and what went wrong so far."""
+
+    # Of the last record; most have them alike, and need not be looked through again.
+    _noted: tuple[object, ...] = ()
 
     def __init__(self, options: TargetOptions) -> None:
         self.target: Target = open_target(options)
@@ -212,36 +213,40 @@ class Session:
 
     def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
         """Remember whether some of these values of a record were unreadable, or it is torn."""
-        if record.torn:
+        if record.torn or Reason.UNREADABLE in map(_REASON, _absent_in(values)):
             self.unreadable = True
-        for value in values:
-            kind = value.__class__
-            if kind in _TELLING and (kind is not Endpoint or value.address is None) and _unreadable(value):
-                self.unreadable = True
 
     def note(self, record: SocketRecord) -> None:
         """Remember whether something of a record was unreadable or torn."""
         self.note_values(record, vars(record).values())
-        options = record.options if isinstance(record.options, tuple) else ()
-        values: list[Any] = [timer.expires_in_ms for timer in record.timers or ()]
-        values += [value for queue in record.queues or () for value in (queue.bytes, queue.skbs)]
-        values += [option.value for option in options]
-        lost = [value.reason for value in values if value.__class__ is Absent]
-        if Reason.UNREADABLE in lost:
-            self.unreadable = True
+        if isinstance(record.options, tuple):
+            self.note_values(record, [option.value for option in record.options])
+        parts = record.timers, record.queues
+        if parts != self._noted:
+            self._noted = parts
+            self.note_values(record, _values_in(*parts))
 
 
-def _unreadable(value: Any) -> bool:
-    """Whether a value is unreadable, or a member of an end or of a section, or the value of an option."""
-    if isinstance(value, Absent):
-        return value.reason is Reason.UNREADABLE
-    if isinstance(value, Endpoint):
-        return any(map(_unreadable, value.members().values()))
-    if isinstance(value, OptionValue):
-        return _unreadable(value.value)
-    if isinstance(value, Section):
-        return Reason.UNREADABLE in map(_REASON, value.lost().values())
-    return False
+def _values_in(timers: tuple[Timer, ...] | None, queues: tuple[Queue, ...] | None) -> list[Any]:
+    """What may be unreadable in these parts of a record."""
+    values: list[Any] = [timer.expires_in_ms for timer in timers or ()]
+    return values + [value for queue in queues or () for value in (queue.bytes, queue.skbs)]
+
+
+def _absent_in(values: Iterable[Any]) -> list[Absent]:
+    """What of these values is absent, or in them: members of an end or of a section, the value of an option."""
+    found: list[Absent] = []
+    for value in values:
+        kind = value.__class__
+        if kind is Absent:
+            found.append(value)
+        elif kind is Section:
+            found += value.lost().values()
+        elif kind is Endpoint and value.address is None:
+            found += [member for member in vars(value).values() if member.__class__ is Absent]
+        elif kind is OptionValue and value.value.__class__ is Absent:
+            found.append(value.value)
+    return found
 
 
 def parse_specs(words: tuple[str, ...], *, everything: bool, selected: Filter | None = None) -> list[Spec]:

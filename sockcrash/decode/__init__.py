@@ -175,20 +175,20 @@ def _full(
 ) -> SocketRecord:
     identity, full, sock, *rest = sections
     fields = _common(kernel, handle, identity, torn, plan)
-    family = identity["skc_family"]
-    type_, protocol, socket, uid, mark = plan.full(full.unpacked)
+    family, state = identity["skc_family"], identity["skc_state"]
+    type_, protocol, socket, uid, mark, dead, keepopen = plan.full(full.unpacked)
     own = rest[0] if rest else EMPTY
     parts = Parts(handle.address, identity, full, sock, own)
     if handle.kind.name == "tcp":
         if own:
-            fields["tcp"] = tcp_section(kernel, identity["skc_state"], own, plan.computed)
+            fields["tcp"] = tcp_section(kernel, state, own, plan.computed)
         if "cc" in want.parts:
             fields["cc"] = congestion_section(kernel, handle.address, own, content)
         if "timers" in want.parts:
-            closed = identity["skc_state"] == uapi.FIN_WAIT2 and full["dead"] == 1
+            closed = state == uapi.FIN_WAIT2 and dead == 1
             fields["timers"] = tcp_timers(kernel.clock(), own, rest[1], closed=closed)
         if "gives_up" in want.parts:
-            watch = unwatched(fields["state"], full["keepopen"] == 1, fields["timers"])
+            watch = unwatched(fields["state"], keepopen == 1, fields["timers"])
             fields["gives_up"] = (
                 connection_gives_up(_facts(kernel, fields, parts, rest[1])) if watch is None else watch
             )

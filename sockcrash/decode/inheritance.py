@@ -101,13 +101,10 @@ class OptionReader:
         if kind not in (*_STREAMS, *_OTHERS):
             return []
         identity, section = self._kernel.reader(IDENTITY, option_group(kind)).sections(address)
-        return [one.address for one in self._beside(kind, identity, section.unpacked)]
-
-    def _beside(self, kind: str, identity: Section, values: tuple[Any, ...]) -> list[_Listener]:
-        """The listeners at the place of a socket, none of a listener."""
         if identity["skc_state"] == uapi.LISTEN:
             return []
-        return self._table_of(kind).get(_place(self._kernel, kind, identity, values).key, [])
+        place = _place(self._kernel, kind, identity, section.unpacked)
+        return [one.address for one in self._table_of(kind).get(place.key, ())]
 
     def _wants(self, option: OptionValue) -> bool:
         if self._levels and option.level not in self._levels:
@@ -116,11 +113,11 @@ class OptionReader:
 
     def _candidates(self, kind: str, identity: Section, values: tuple[Any, ...]) -> list[_Listener]:
         """The listeners that may have made a socket."""
-        beside = self._beside(kind, identity, values)
-        if not beside:
+        if identity["skc_state"] == uapi.LISTEN:
             return []
-        address = _place(self._kernel, kind, identity, values).address
-        return [one for one in beside if one.place.anywhere or one.place.address == address]
+        place = _place(self._kernel, kind, identity, values)
+        beside = self._table_of(kind).get(place.key, ())
+        return [one for one in beside if one.place.anywhere or one.place.address == place.address]
 
     def _explained(
         self, kind: str, values: tuple[Any, ...], options: list[OptionValue], candidates: list[_Listener]

@@ -97,16 +97,21 @@ class _Blocks:
         self._blocks = blocks
         self._inputs = _joined([row for block in blocks if not block.lively for row in block.rows])
         self._memo: dict[tuple[Any, ...], list[_Run]] = {}
+        self._last: tuple[tuple[Any, ...], list[_Run]] = ((), [])
 
     def runs(self, context: Context, values: tuple[Any, ...]) -> list[_Run]:
         """The options of a socket, but for blocks whose members it has for itself, or that look beyond them."""
         inputs = self._inputs(values)
-        runs = self._memo.get(inputs)
-        if runs is None:
+        known, runs = self._last
+        if inputs == known and runs:
+            return runs  # Comparing objects that are the same ones is much faster than hashing them.
+        found = self._memo.get(inputs)
+        if found is None:
             if len(self._memo) >= _MOST_ALIKE:
                 self._memo.clear()
-            runs = self._memo[inputs] = list(self._made(context, values))
-        return runs
+            found = self._memo[inputs] = list(self._made(context, values))
+        self._last = inputs, found
+        return found
 
     def _made(self, context: Context, values: tuple[Any, ...]) -> Iterator[_Run]:
         run: list[OptionValue] = []

@@ -10,6 +10,8 @@ import drgn
 
 from sockcrash.kernel.ends import MEMBERS, Ends, by_ends, ends_at, ends_of, reversed_ends, stays_inside
 from sockcrash.kernel.fields import FULL, IDENTITY
+from sockcrash.kernel.layout import Group
+from sockcrash.kernel.mptcp import ULP
 from sockcrash.kernel.sockets import kind_of, mini_kind
 from sockcrash.locate.address import Handle
 from sockcrash.model import Absent, OtherEnd, Reason, quick
@@ -30,6 +32,11 @@ _HELD = replace(
         for field in FULL.fields
         if field.name in ("sk_type", "sk_protocol", "sk_socket", "sk_user_data", "sk_flags")
     ),
+)
+_HELD_STREAM = Group("held stream", (*_HELD.fields, *ULP.fields))
+_WHO = replace(
+    IDENTITY,
+    fields=tuple(field for field in IDENTITY.fields if field.name in ("skc_family", "skc_state", "netns")),
 )
 _PROTOCOLS = {
     "tcp": "tcp", "tcp-timewait": "tcp", "tcp-request": "tcp", "mptcp": "mptcp", "udp": "udp", "udplite": "udp",
@@ -79,7 +86,13 @@ class OtherEnds:
         try:
             if handle.kind.name == "unix":
                 peer = own["peer"]
-                return _NOT_CONNECTED if not peer else peer if isinstance(peer, Absent) else (self._at(peer),)
+                return (
+                    _NOT_CONNECTED
+                    if not peer
+                    else peer
+                    if isinstance(peer, Absent)
+                    else (self._at(peer, _HELD),)
+                )
             protocol = _PROTOCOLS.get(handle.kind.name)
             return _OTHER_KIND if protocol is None else self._joined(handle.address, identity, protocol)
         except drgn.FaultError as error:
@@ -87,9 +100,8 @@ class OtherEnds:
 
     def _joined(self, address: int, identity: Section, protocol: str) -> tuple[OtherEnd, ...] | Absent:
         members = [identity[name] for name in MEMBERS]
-        lost = next((one for one in members if isinstance(one, Absent)), None)
-        if lost is not None:
-            return lost
+        if Absent in map(type, members):
+            return next(one for one in members if isinstance(one, Absent))
         ends = ends_of(self._kernel, *members)
         if ends is None:
             return _NOT_CONNECTED
@@ -98,7 +110,8 @@ class OtherEnds:
         if protocol == "mptcp" and not found:  # it fell back: the other end is plain TCP
             found = self._index("tcp").get(wanted, ())
         addresses = found if isinstance(found, tuple) else (found,)
-        candidates = [self._at(one) for one in addresses if self._still(one, wanted)]
+        rows = _HELD if protocol == "udp" else _HELD_STREAM  # of MPTCP too: it may have fallen back
+        candidates = [self._at(one, rows) for one in addresses if self._still(one, wanted)]
         if len(candidates) > 1 and wanted == ends:
             candidates = [one for one in candidates if one.address == address]
         near = [one for one in candidates if one.netns == identity["netns"]]
@@ -119,18 +132,25 @@ class OtherEnds:
         """Whether a socket has these ends: on a running kernel it may be gone since the tables were walked."""
         return not self._kernel.live or ends_at(self._kernel, address) == ends
 
-    def _at(self, address: int) -> OtherEnd:
+    def _at(self, address: int, held: Group) -> OtherEnd:
+        """The socket at an address; ``held`` are the rows that are needed of it if it is a full one."""
         known = self._met.pop(address, None)
         if known is not None:
             return known
         kernel = self._kernel
-        (identity,) = kernel.reader(IDENTITY).sections(address)
-        kind = mini_kind(identity["skc_family"], identity["skc_state"])
+        content = self._ahead(address, kernel.reader(_WHO, held).size)
+        (who,) = kernel.reader(_WHO).sections(address, content)
+        kind = mini_kind(who["skc_family"], who["skc_state"])
+        (rest,) = kernel.reader(held if kind is None else kind.groups[1]).sections(address, content)
         if kind is None:
-            (rest,) = kernel.reader(_HELD).sections(address)
-            kind = kind_of(identity["skc_family"], rest["sk_type"], rest["sk_protocol"])
-        else:
-            (rest,) = kernel.reader(kind.groups[1]).sections(address)
+            kind = kind_of(who["skc_family"], rest["sk_type"], rest["sk_protocol"])
+        fields = {"address": address, "kind": kind.name, "netns": who["netns"]}
         handle = Handle(address, kind, "other end")
-        fields = {"address": address, "kind": kind.name, "netns": identity["netns"]}
         return quick(OtherEnd, {**fields, "owners": self._holders(handle, rest)})
+
+    def _ahead(self, address: int, size: int) -> bytes | None:
+        """The bytes of an object of which it is not known yet what it is; None where more than it has can't be read."""
+        try:
+            return None if self._kernel.exact else self._kernel.read(address, size)
+        except drgn.FaultError:
+            return None

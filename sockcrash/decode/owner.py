@@ -11,7 +11,7 @@ from sockcrash.decode.holders import Beyond
 from sockcrash.decode.other_end import OtherEnds
 from sockcrash.kernel.fields import SOCKET
 from sockcrash.kernel.files import Task, all_descriptors, open_files, references
-from sockcrash.kernel.mptcp import owner_of_subflow
+from sockcrash.kernel.mptcp import owner_by_ulp, owner_of_subflow
 from sockcrash.kernel.netns import paths, processes
 from sockcrash.kernel.users import kernel_user
 from sockcrash.model import Absent, OtherEnd, Owner, Reason, Section, quick
@@ -61,9 +61,7 @@ class Owners:
         """The owners of a socket at another end; ``rest``: its section after the identity. Raises drgn.FaultError."""
         if not handle.kind.full:
             return mini_owner(handle, rest)
-        return self.of(
-            handle, rest, owner_of_subflow(self._kernel, handle.address) if handle.kind.name == "tcp" else 0
-        )
+        return self.of(handle, rest, owner_by_ulp(self._kernel, rest) if handle.kind.name == "tcp" else 0)
 
     def other_end(
         self,

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from sockcrash.model import Absent, Section
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
 __all__ = ("Parts",)
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What every full socket has, and ``own``, what its kind adds; ``address`` is that of its struct sock."""
 
     address: int

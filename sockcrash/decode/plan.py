@@ -40,7 +40,7 @@ IDENTITY_NAMES = (
     "skc_ipv6only",
 )
 _TCP = 3
-FULL_NAMES = ("sk_type", "sk_protocol", "sk_socket", "sk_uid", "sk_mark")
+FULL_NAMES = ("sk_type", "sk_protocol", "sk_socket", "sk_uid", "sk_mark", "dead", "keepopen")
 Picker = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 

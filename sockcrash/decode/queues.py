@@ -76,8 +76,8 @@ def _beginnings(kernel: Kernel, kind: str, address: int, content: bytes = b"") -
     for group, index, values in zip(groups, reader.indexes, decoded, strict=True):
         offsets = kernel.offsets(group)
         for name, first in zip(index, values, strict=True):
-            if first and first != address + offsets[name]:
-                found[name] = (first, address + offsets[name])
+            if first and first != (head := address + offsets[name]):
+                found[name] = (first, head)
     return found
 
 

@@ -24,6 +24,6 @@ def sock_section(kernel: Kernel, sock: Section) -> Section:
     """
     if "drops0" not in sock:
         return sock
-    counters = (sock["drops0"], sock["drops1"])
-    own = any(isinstance(counter, Absent) for counter in counters)
-    return append(kernel, sock, {"drops": sock["sk_drops"] if own else sum(counters)})
+    first, second = sock["drops0"], sock["drops1"]
+    own = isinstance(first, Absent) or isinstance(second, Absent)
+    return append(kernel, sock, {"drops": sock["sk_drops"] if own else first + second})

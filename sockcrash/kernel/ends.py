@@ -37,6 +37,8 @@ _ENDS = Group("ends", tuple(row(name, _C) for name in MEMBERS))
 _MAPPED = bytes(10) + b"\xff\xff"
 _LOOPBACK6 = bytes(15) + b"\x01"
 
+_PACK = {order: struct.Struct(f"{order}I").pack for order in "<>"}
+
 # Local address and port, the peer's address and port: addresses of 4 or 16 bytes, ports in host order.
 Ends = tuple[bytes, int, bytes, int]
 
@@ -44,9 +46,11 @@ Ends = tuple[bytes, int, bytes, int]
 def by_ends(kernel: Kernel, protocol: str, complain: Complain) -> dict[Ends, int | tuple[int, ...]]:
     """The sockets of ``tcp``, ``mptcp`` or ``udp`` that have a peer, by their ends: one, or one per namespace."""
     found: dict[Ends, int | tuple[int, ...]] = {}
+    reader, clock = kernel.reader(_ENDS), kernel.clock()
     for one in _WALKS[protocol](kernel, complain):
         try:
-            ends = ends_at(kernel, one.address, one.content)
+            content = reader.fetch(one.address) if one.content is None else one.content
+            ends = ends_of(kernel, *reader.decode(content, clock, one.address)[0])
         except drgn.FaultError as error:
             complain(f"a socket at {one.address:#x} is unreadable: {error}")
             continue
@@ -68,14 +72,13 @@ _WALKS: dict[str, Callable[[Kernel, Complain], Iterator[Found]]] = {
 }
 
 
-def ends_at(kernel: Kernel, address: int, content: bytes | None = None) -> Ends | None:
+def ends_at(kernel: Kernel, address: int) -> Ends | None:
     """The ends of a socket, full or mini; None if it is not connected, or of another family. Raises drgn.FaultError.
 
     v4-mapped IPv6 addresses are what they stand for.
     """
     reader = kernel.reader(_ENDS)
-    content = reader.fetch(address) if content is None else content
-    return ends_of(kernel, *reader.decode(content, kernel.clock(), address)[0])
+    return ends_of(kernel, *reader.decode(reader.fetch(address), kernel.clock(), address)[0])
 
 
 def ends_of(
@@ -86,7 +89,7 @@ def ends_of(
         return None
     port = socket.ntohs(dport) if kernel.byte_order == "<" else dport
     if family == uapi.AF_INET:
-        pack = struct.Struct(kernel.byte_order + "I").pack
+        pack = _PACK[kernel.byte_order]
         return pack(saddr), sport, pack(daddr), port
     return _plain(saddr6), sport, _plain(daddr6), port
 

@@ -12,11 +12,13 @@ from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
+    from sockcrash.model import Section
 
-__all__ = ("fell_back", "owner_of_subflow", "subflows")
+__all__ = ("ULP", "fell_back", "owner_by_ulp", "owner_of_subflow", "subflows")
 
 _I = "struct inet_connection_sock"
-_ULP = Group(
+# What tells of a TCP socket whether it carries data for MPTCP.
+ULP = Group(
     "ulp",
     (row("name", _I, "icsk_ulp_ops->name", to="ulp_name", by="text", shared=True), row("icsk_ulp_data", _I)),
 )
@@ -37,7 +39,12 @@ _RENUMBERED = Group(
 
 def owner_of_subflow(kernel: Kernel, sk: int) -> int:
     """The ``struct mptcp_sock *`` that a full TCP socket carries data for, 0 if none. Raises drgn.FaultError."""
-    (section,) = kernel.reader(_ULP).sections(sk)
+    (section,) = kernel.reader(ULP).sections(sk)
+    return owner_by_ulp(kernel, section)
+
+
+def owner_by_ulp(kernel: Kernel, section: Section) -> int:
+    """The same of a section that has the rows of ``ULP``."""
     if section["ulp_name"] != "mptcp" or not section["icsk_ulp_data"]:
         return 0
     (context,) = kernel.reader(_SUBFLOW).sections(section["icsk_ulp_data"])

@@ -24,8 +24,8 @@ def age32_ms(stamp: int, clock: Clock) -> int | Absent:
         return _NEVER
     if clock.lost is not None:
         return clock.lost
-    age = (clock.jiffies - stamp) & 0xFFFFFFFF
-    return 0 if age >= 0x80000000 else age * 1000 // clock.hz
+    age = (clock.ticks - stamp) & 0xFFFFFFFF
+    return 0 if age >= 0x80000000 else age * 1000 // clock.rate
 
 
 def signed32(difference: int) -> int:

@@ -92,14 +92,16 @@ class Names(dict[str, int]):
     """The names of a section and their places, for all sections that one reader makes.
 
     ``fixed`` is what is absent in all of them, ``maybe`` has names and places of what may be absent in some.
+    ``blank`` is a dict with all names: a copy of it is filled faster than a new one.
     """
 
-    __slots__ = ("fixed", "maybe")
+    __slots__ = ("blank", "fixed", "maybe")
 
     def __init__(self, names: Iterable[str], fixed: Mapping[str, Absent], maybe: Iterable[str]) -> None:
         super().__init__((name, number) for number, name in enumerate(names))
         self.fixed = dict(fixed)
         self.maybe = tuple((name, self[name]) for name in maybe)
+        self.blank: dict[str, Any] = dict.fromkeys(self)
 
 
 class Section(Mapping[str, Any]):
@@ -139,7 +141,10 @@ class Section(Mapping[str, Any]):
 
     def plain(self) -> dict[str, Any]:
         """A dict of its own."""
-        return dict(zip(self._index, self._values, strict=True))
+        index = self._index
+        made = index.blank.copy() if isinstance(index, Names) else {}
+        made.update(zip(index, self._values, strict=True))
+        return made
 
     def absent(self) -> dict[str, Absent]:
         """What is absent, by name."""
@@ -340,7 +345,7 @@ class SocketRecord:
 
     def sections(self) -> dict[str, Section]:
         """The sections that this kind of socket has, by name."""
-        return {name: section for name in SECTIONS if (section := getattr(self, name)).unpacked}
+        return {name: section for name in SECTIONS if (section := getattr(self, name))._values}
 
 
 SECTIONS = ("sock", "tcp", "minisock", "mptcp", "udp", "raw", "unix", "packet", "netlink", "vsock", "xdp")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockcrash.model import (
     EMPTY,
@@ -46,6 +46,8 @@ __all__ = (
 )
 
 SCHEMA = 1
+# An object of JSON, whose absent values are told to the second argument.
+Make: TypeAlias = "Callable[[Any, dict[str, str]], Any]"
 # Members of sections that are pointers: shown as addresses, or as whether there is one.
 _ADDRESSES = {
     "sock": ("sk_drop_counters",),
@@ -54,6 +56,7 @@ _ADDRESSES = {
     "mptcp": ("first", "subflows"),
 }
 _ARMED = {"minisock": ("tw_timer_armed", "rsk_timer_armed")}
+_POINTERS = _ADDRESSES.keys() | _ARMED.keys()
 
 
 def dumps(value: Any) -> str:
@@ -73,7 +76,7 @@ def _hexadecimal(value: Any) -> str:
 
 
 def record_json(record: SocketRecord) -> str:
-    """One record as JSON. Options that many sockets have alike are written once, where orjson can do it."""
+    """One record as JSON. What many sockets have alike is written once, where orjson can do it."""
     if orjson is not None:
         try:
             return orjson.dumps(_object(record, _written), _hexadecimal).decode()
@@ -84,38 +87,46 @@ def record_json(record: SocketRecord) -> str:
 
 def record_object(record: SocketRecord) -> dict[str, Any]:
     """The JSON object of one record."""
-    return _object(record, _option_object)
+    return _object(record, _made_anew)
 
 
-def _object(record: SocketRecord, option: Callable[[OptionValue, dict[str, str]], Any]) -> dict[str, Any]:
+def _object(record: SocketRecord, shared: Callable[[Any, Make, dict[str, str]], Any]) -> dict[str, Any]:
     absent: dict[str, str] = {}
     plain = partial(or_null, absent)
     out: dict[str, Any] = {
         "schema": SCHEMA,
         "address": f"{record.address:#x}",
         "kind": record.kind,
-        "family": plain("family", record.family),
-        "type": plain("type", record.type),
-        "protocol": plain("protocol", record.protocol),
-        "state": plain("state", record.state),
-        "local": _endpoint(record.local, "local", plain),
-        "peer": _endpoint(record.peer, "peer", plain),
-        "inode": plain("inode", record.inode),
-        "cookie": _hex(plain("cookie", record.cookie)),
-        "netns": plain("netns", record.netns),
-        "uid": plain("uid", record.uid),
-        "cgroup": plain("cgroup", record.cgroup),
-        "container": plain("container", record.container),
-        "mark": plain("mark", record.mark),
-        "v6only": plain("v6only", record.v6only),
-        "ifindex": plain("ifindex", record.ifindex),
-        "device": plain("device", record.device),
+        "family": record.family,
+        "type": record.type,
+        "protocol": record.protocol,
+        "state": record.state,
+        "local": record.local,
+        "peer": record.peer,
+        "inode": record.inode,
+        "cookie": record.cookie,
+        "netns": record.netns,
+        "uid": record.uid,
+        "cgroup": record.cgroup,
+        "container": record.container,
+        "mark": record.mark,
+        "v6only": record.v6only,
+        "ifindex": record.ifindex,
+        "device": record.device,
         "torn": record.torn,
         "proved": record.proved,
         "how": record.how,
         "note": record.note,
-        "owners": _owners(plain("owners", record.owners)),
+        "owners": record.owners,
     }
+    for name, value in out.items():
+        kind = value.__class__
+        if kind is Absent:
+            out[name] = plain(name, value)
+        elif kind is Endpoint:
+            out[name] = _endpoint(value, name, plain)
+    out["cookie"] = _hex(out["cookie"])
+    out["owners"] = _owners(out["owners"])
     if record.other_end is not None:
         out["other_end"] = _other_end(plain("other_end", record.other_end))
     if record.netns_names is not None:
@@ -128,18 +139,18 @@ def _object(record: SocketRecord, option: Callable[[OptionValue, dict[str, str]]
     elif record.cc:
         out["cc"] = _section("cc", record.cc, absent)
     if record.timers is not None:
-        out["timers"] = _shared(record.timers, _timers, absent)
+        out["timers"] = shared(record.timers, _timers, absent)
     if record.gives_up is not None:
         out["gives_up"] = gives_up_object(plain("gives_up", record.gives_up))
     if record.queues is not None:
         if not any(queue.skbs for queue in record.queues):
-            out["queues"] = _shared(record.queues, queues_object, absent)
+            out["queues"] = shared(record.queues, queues_object, absent)
         else:
             out["queues"] = queues_object(record.queues, absent)
     if isinstance(record.options, Absent):
         out["options"] = plain("options", record.options)
     elif record.options is not None:
-        out["options"] = _options(record.options, option, absent)
+        out["options"] = _options(record.options, shared, absent)
     out["absent"] = absent
     return out
 
@@ -169,6 +180,13 @@ def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, A
     for key, why in section.lost().items():
         absent[f"{name}.{key}"] = str(why)
         made[key] = None
+    if name in _POINTERS:
+        _show_pointers(name, made)
+    return made
+
+
+def _show_pointers(name: str, made: dict[str, Any]) -> None:
+    """Addresses in place of pointers, or whether there is one."""
     for key in _ADDRESSES.get(name, ()):
         if key in made:
             value = made[key]
@@ -176,7 +194,6 @@ def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, A
     for key in _ARMED.get(name, ()):
         if key in made:
             made[key] = None if made[key] is None else bool(made[key])
-    return made
 
 
 _made: dict[tuple[str, int], tuple[dict[str, Absent], dict[str, None], dict[str, str]]] = {}
@@ -197,14 +214,17 @@ def only_options(record: SocketRecord) -> SocketRecord:
     return dataclasses.replace(record, **sections, cc=EMPTY, timers=None, gives_up=None, queues=None)
 
 
-T = TypeVar("T")
-# Of objects that many records share, by their identities: the object, what was made of it, what is absent in it.
+# Of objects that many records share, by their identities: the object, its JSON, what is absent in it.
 _kept: dict[int, tuple[Any, Any, dict[str, str]]] = {}
 _MOST_KEPT = 4096
 
 
-def _shared(value: T, make: Callable[[T, dict[str, str]], Any], absent: dict[str, str]) -> Any:
-    """``make(value, absent)``, kept for a while, but for the one empty tuple, which may stand for anything."""
+def _made_anew(value: Any, make: Make, absent: dict[str, str]) -> Any:
+    return make(value, absent)
+
+
+def _written(value: Any, make: Make, absent: dict[str, str]) -> Any:
+    """``make(value, absent)`` as JSON, kept for a while, but for the one empty tuple, which may stand for anything."""
     if not value:
         return make(value, absent)
     found = _kept.get(id(value)) or _keep(value, make)
@@ -212,33 +232,28 @@ def _shared(value: T, make: Callable[[T, dict[str, str]], Any], absent: dict[str
     return found[1]
 
 
-def _keep(value: T, make: Callable[[T, dict[str, str]], Any]) -> tuple[Any, Any, dict[str, str]]:
+def _keep(value: Any, make: Make) -> tuple[Any, Any, dict[str, str]]:
     if len(_kept) >= _MOST_KEPT:
         _kept.clear()
     why: dict[str, str] = {}
-    kept = _kept[id(value)] = (value, make(value, why), why)
+    text = orjson.Fragment(orjson.dumps(make(value, why), _hexadecimal))
+    kept = _kept[id(value)] = (value, text, why)
     return kept
 
 
 def _options(
     options: tuple[OptionValue, ...],
-    make: Callable[[OptionValue, dict[str, str]], Any],
+    shared: Callable[[Any, Make, dict[str, str]], Any],
     absent: dict[str, str],
 ) -> list[Any]:
-    if make is not _written:
-        return [make(option, absent) for option in options]
-    made = []
+    if shared is not _written:
+        return [_option_object(option, absent) for option in options]
     find = _kept.get
-    for option in options:
-        _, shown, why = find(id(option)) or _keep(option, make)
+    found = [find(id(option)) or _keep(option, _option_object) for option in options]
+    for _, _, why in found:
         if why:
             absent |= why
-        made.append(shown)
-    return made
-
-
-def _written(option: OptionValue, absent: dict[str, str]) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(_option_object(option, absent), _hexadecimal))
+    return [text for _, text, _ in found]
 
 
 def _option_object(option: OptionValue, absent: dict[str, str]) -> dict[str, Any]:
@@ -304,10 +319,9 @@ def _value(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _endpoint(end: Endpoint | Absent, which: str, plain: Callable[[str, Any], Any]) -> dict[str, Any] | None:
-    if isinstance(end, Absent):
-        plain(which, end)
-        return None
+def _endpoint(end: Endpoint, which: str, plain: Callable[[str, Any], Any]) -> dict[str, Any]:
+    if end.address is not None and end.port is not None:
+        return end.members()
     return {name: plain(f"{which}.{name}", value) for name, value in end.members().items()}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import struct
 from operator import itemgetter
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from sockcrash.decode.options import _make
+from sockcrash.decode.options import _Blocks, _make
 from sockcrash.kernel.clock import Clock
 from sockcrash.kernel.options import BoundOption, ip, tcp
 from sockcrash.kernel.options.codecs import BLOB, INT, SWITCH, choice, fixed_text, flag_names, items, record
@@ -190,3 +191,19 @@ def test_members_that_no_kernel_writes_cost_their_option_alone() -> None:
 
     assert _make(context(), bound, (1,)).value == 8
     assert _make(context(), bound, (2,)).value == Absent(Reason.UNREADABLE, "what lies there can't be right")
+
+
+def test_sockets_that_differ_in_turn_get_each_their_own_options() -> None:
+    row: Any = SimpleNamespace(places=(0, 1), inputs=itemgetter(0, 1))
+    block: Any = SimpleNamespace(
+        lively=False,
+        fresh=False,
+        rows=[row],
+        inputs=row.inputs,
+        remembered=lambda _, inputs, values: [inputs],
+    )
+    blocks = _Blocks([block])
+    sockets = [(1, 2), (1, 3), (1, 2), (1, 2), (Absent(Reason.UNREADABLE), 2), (1, 2)]
+    for values in sockets:
+        expected: Any = [([values], None)]
+        assert blocks.runs(cast("Any", None), values) == expected

@@ -39,3 +39,20 @@ def test_other_absences_are_no_failure() -> None:
     fine = Absent(Reason.NOT_APPLICABLE)
     session.note(tcp_record(inode=fine, timers=(Timer("retransmit", False, fine),)))
     assert session.status == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"timers": (Timer("retransmit", True, LOST),)}, {"queues": (Queue("receive", LOST, 0),)}],
+)
+def test_what_many_records_have_alike_is_looked_at_again_when_it_differs(changes: dict[str, Any]) -> None:
+    fine = Absent(Reason.NOT_APPLICABLE)
+    session = object.__new__(Session)
+    session.missing = session.unreadable = False
+    usual = tcp_record(timers=(Timer("retransmit", False, fine),), queues=(Queue("receive", 0, 0),))
+    session.note(usual)
+    session.note(usual)
+    assert session.status == 0
+    session.note(tcp_record(**changes))
+    session.note(usual)
+    assert session.status == 4

@@ -168,9 +168,11 @@ ROWS = (
         lenient=True, fresh=True,
     ),
     _gone("SO_DETACH_REUSEPORT_BPF", 68, _CALL.detail),
-    # e8b9eab99232 (v5.14); before v5.12 the member is an atomic64_t that is filled when someone asks.
+    # e8b9eab99232 (v5.14); before v5.12 the member is an atomic64_t that is filled when someone asks. It never changes
+    # in a namespace since.
     _fact(
-        "SO_NETNS_COOKIE", 71, U64, _sock("__sk_common.skc_net.net->net_cookie", name="net_cookie"),
+        "SO_NETNS_COOKIE", 71, U64,
+        field("sock", "__sk_common.skc_net.net->net_cookie", name="net_cookie", shared=True),
         given=(_sock("sk_bind_phc"),),
         value=lambda _context, value: value if isinstance(value, int) else absent("not in this kernel",
             Reason.NOT_IN_KERNEL),
