@@ -94,6 +94,8 @@ class OptionReader:
             listeners = self._candidates(kind, identity, values)
         if listeners:
             found = self._explained(kind, values, found, listeners)
+        if self._every and not (self._levels or self._names):
+            return found
         return [option for option in found if self._wants(option)]
 
     def listeners_on(self, kind: str, address: int) -> list[int]:

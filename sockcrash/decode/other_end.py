@@ -99,7 +99,7 @@ class OtherEnds:
             return self._kernel.unreadable(error)
 
     def _joined(self, address: int, identity: Section, protocol: str) -> tuple[OtherEnd, ...] | Absent:
-        members = [identity[name] for name in MEMBERS]
+        members = identity.pick(MEMBERS)
         if Absent in map(type, members):
             return next(one for one in members if isinstance(one, Absent))
         ends = ends_of(self._kernel, *members)

@@ -26,6 +26,7 @@ _IDLE = {name: Timer(name, False, _STOPPED) for name in (*_XMIT.values(), *_OTHE
 _NONE_RUNS = tuple(_IDLE[name] for name in (*_XMIT.values(), *_OTHERS[:5]))
 _DELACK_TIMER = 2  # ICSK_ACK_TIMER
 _CLEARED = (0, 0, 0, 0, 0)
+_ARMED = ("keepalive_armed", "pacing_state", "compressed_ack_state")
 # of the tcp section
 INPUTS = ("icsk_pending", "icsk_ack.pending")
 
@@ -35,15 +36,15 @@ def tcp_timers(clock: Clock, tcp: Section, timers: Section, *, closed: bool) -> 
 
     ``closed``: in FIN_WAIT2, and nobody has it open: then keepalive's timer counts the time that the peer has.
     """
-    armed, expires = timers["keepalive_armed"], timers["keepalive_expires"]
-    event, pending = tcp["icsk_pending"], tcp["icsk_ack.pending"]
-    pacing, compressed = timers["pacing_state"], timers["compressed_ack_state"]
+    armed, pacing, compressed = timers.pick(_ARMED)
+    event, pending = tcp.pick(INPUTS)
     if (armed, event, pending, pacing, compressed) == _CLEARED:
         return _NONE_RUNS
     xmit = [
         _timer(clock, name, _equal(event, number), timers["xmit_expires"]) for number, name in _XMIT.items()
     ]
     delack = _bit(pending, _DELACK_TIMER)
+    expires = timers["keepalive_expires"]
     return (
         *xmit,
         _timer(clock, "delayed-ack", delack, timers["delack_expires"]),
