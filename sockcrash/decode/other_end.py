@@ -86,13 +86,9 @@ class OtherEnds:
         try:
             if handle.kind.name == "unix":
                 peer = own["peer"]
-                return (
-                    _NOT_CONNECTED
-                    if not peer
-                    else peer
-                    if isinstance(peer, Absent)
-                    else (self._at(peer, _HELD),)
-                )
+                if isinstance(peer, Absent):
+                    return peer
+                return (self._at(peer, _HELD),) if peer else _NOT_CONNECTED
             protocol = _PROTOCOLS.get(handle.kind.name)
             return _OTHER_KIND if protocol is None else self._joined(handle.address, identity, protocol)
         except drgn.FaultError as error:
