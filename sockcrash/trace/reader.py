@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import select
 import time
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -28,11 +30,14 @@ __all__ = ("Lost", "Reader", "Seen")
 _ALL_CPUS_KB = 64 << 10
 _LEAST_KB, _MOST_KB = 1 << 10, 16 << 10
 _LATE_NS = 5_000_000  # an event may be committed that much after its time
+_INEXACT_NS = 100_000_000  # the time of day may be asked for that much after the trace's clock
+_READY_PERCENT = 1  # of a buffer; ``fds`` are ready for poll(2) then
 _CHUNK = 32  # pages
 _CHUNKS_AT_ONCE = 128
 _PATIENCE = 0.05  # s; a look at the buffers while what was seen is being reported
 _MOST_KEPT = 200_000  # events, some 60 MB: more stay in the buffers
 _OVERLAP = 0.01  # s; whoever had passed by a probe before it was enabled has passed by the other ones by then
+_NOTHING = (errno.EAGAIN, errno.ENODEV)  # of a CPU that may come, and is not there
 _COUNTS = ("overrun", "commit overrun", "dropped events")
 
 
@@ -55,21 +60,24 @@ class Lost:
 
 
 class Reader:
-    """Reads an instance of which it defines the events."""
+    """Reads an instance of which it defines the events. ``fds``, once it is started: for poll(2), the buffers."""
 
     def __init__(self, instance: Instance, byte_order: str, buffer_kb: int | None) -> None:
         self._instance = instance
         self._order = byte_order
         self._formats: dict[int, tuple[str, EventFormat]] = {}
         self._fds: list[int] = []
+        self.fds: list[int] = []
         self._kept: list[tuple[int, bytes]] = []
         self._events: tuple[Event, ...] = ()
         self._begins: set[int] = set()
         self._load = Load()
         self._looked = 0.0
+        self._newest = 0  # ns since the epoch
         instance.write("tracing_on", "0")
         instance.write("trace_clock", _clock(instance.tracefs.read("trace_clock")))
         instance.write("options/overwrite", "0")
+        instance.write("buffer_percent", str(_READY_PERCENT))
         self._page = parse_page_format(instance.tracefs.read("events/header_page"), byte_order)
         self._cpus = sorted(
             (path.name for path in (instance.tracefs.root / instance.path("per_cpu")).iterdir()),
@@ -99,7 +107,7 @@ class Reader:
                     hint=f"its definition: {event.definition}",
                 ) from None
             number = self._know(event.name, text)
-            if event.light is not None:
+            if event.place.value:
                 self._begins.add(number)
         for name in TASK_EVENTS:
             self._know(name, self._instance.tracefs.read(f"events/task/{name}/format"))
@@ -121,6 +129,7 @@ class Reader:
             self._fds.append(
                 os.open(root / cpu / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             )
+        self.fds = _polled(self._fds)
         self._instance.write("tracing_on", "1")
         for name in TASK_EVENTS:
             self._instance.write(f"events/task/{name}/enable", "1")
@@ -134,7 +143,7 @@ class Reader:
                 self._instance.write(f"events/{self._instance.name}/{name}/enable", str(int(on)))
 
     def _shed(self, *, light: bool) -> None:
-        """Let calls begin with the light events, or with the others again; for a moment with both, never with none."""
+        """Go over to the light events, or to the others again; for a moment both are enabled, never none."""
         self._enable(light, on=True)
         time.sleep(_OVERLAP)
         self._enable(not light, on=False)
@@ -154,20 +163,30 @@ class Reader:
 
         Meanwhile it looks again and again at how many calls there are, however long whoever asked for this takes.
         """
-        now, epoch = self._now()
+        now, offset = self._now()
         until = now - _LATE_NS
         self._look(now, last=last)
         found = sorted(self._kept, key=itemgetter(0))
         due = len(found) if last else bisect_right(found, until, key=itemgetter(0))
         self._kept = found[due:]
+        epoch = self._epoch(offset, found[:due])
         for ns, content in found[:due]:
             if not last and time.monotonic() - self._looked > _PATIENCE and len(self._kept) < _MOST_KEPT:
                 self._look(self._now()[0])
             if (seen := self._seen(ns + epoch, content)) is not None:
                 yield seen
 
+    def _epoch(self, offset: int, due: Sequence[tuple[int, bytes]]) -> int:
+        """What must be added to the trace's clock: as much as keeps the order, unless the time of day was set back."""
+        if due:
+            least = self._newest - due[0][0]
+            epoch = least if offset < least < offset + _INEXACT_NS else offset
+            self._newest = due[-1][0] + epoch
+            return epoch
+        return offset
+
     def _look(self, now: int, *, last: bool = False) -> None:
-        """Take what is in the buffers; if too many calls began, fetch no values from now on, or fetch them again.
+        """Take what is in the buffers; if too many calls began, fetch less from now on, or all again.
 
         That is decided while more comes in: a loop may fill the buffers faster than they are read.
         """
@@ -199,8 +218,10 @@ class Reader:
         for _ in range(_CHUNK):
             try:
                 page = os.read(fd, self._page.size)
-            except BlockingIOError:
-                return False
+            except OSError as error:
+                if error.errno in _NOTHING:
+                    return False
+                raise
             if not page:
                 return False
             found += parse_page(page, self._page)[0]
@@ -240,6 +261,15 @@ class Reader:
 def _clock(offered: str) -> str:
     """``local``, the cheapest, unless the kernel found its CPUs' clocks to differ (tracing_set_default_clock)."""
     return "global" if "[global]" in offered else "local"
+
+
+def _polled(fds: Sequence[int]) -> list[int]:
+    """Without those of CPUs that are not there: the kernel says at once that they are broken, again and again."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    broken = {fd for fd, state in poll.poll(0) if state & select.POLLERR}
+    return [fd for fd in fds if fd not in broken]
 
 
 def _numbers(text: str) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -29,10 +30,11 @@ NO_SUCH_OPERATION = {-95, -22, -38, -1}  # of io_uring before Linux 6.7, or wher
 WITHOUT_URING = {"5.10", "6.1"}
 TIMES, ROUNDS = 200, 40
 MANY = 100_000 if LONG else 20_000
-# Times that a loop was slowed, at its best moments, in emulated machines (docs/performance.md). In machine code with
-# values: 7.0 to 13.5; without: 6.1 to 8.0, the aim being 8, which a busy host would miss now and then. In Python: 4.5
-# to 6.2. Only --full insists: what else a host does decides.
-SLOWEST, WITHOUT_VALUES, MOST = 16.0, 12.0, 8.0
+# Times that a loop was slowed in emulated machines (docs/performance.md). With values, at its best moments: in machine
+# code 7.0 to 13.5, in Python 4.5 to 6.2. All of a long one, which is traced without values soon: 5.9 to 6.6 on a quiet
+# host, the best of three counts. Only --full insists, on a host whose CPUs have nothing else to do than the guest: the
+# reader is to have one of its own.
+SLOWEST, MOST, LOOPS = 16.0, 8.0, 3
 
 # What a value means, by its bytes: written from the manual pages, not by the decoder.
 MEANS: dict[tuple[str, str, str], Any] = {
@@ -75,7 +77,7 @@ Call = dict[str, Any]
 @pytest.fixture(scope="module", params=SERIES)
 def guest(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """A guest of two CPUs, with a foreign kprobe in a foreign instance."""
-    with booted(request.param, smp=2, mem=768) as guest:
+    with booted(request.param, smp=2, mem=1024) as guest:
         shell(
             guest,
             f"cd {TRACEFS}; mkdir instances/foreign instances/sockcrash_like;"
@@ -184,11 +186,12 @@ for name in glob.glob("{TRACEFS}/instances/" + sys.argv[1] + "/per_cpu/*/trace_p
     except BlockingIOError:
         pass
 """
-# The best of several short loops, far apart: what else runs on this machine is not to count. Then a long one: its best
-# stretch of as many calls, and all of it. Then single calls until the trace, if there is one, fetches values again.
+# The best of several short loops, far apart: what else runs on this machine is not to count. Then some long ones, until
+# one is as fast as is wanted, and the trace, if there is one, has left values out; after each single calls until it
+# fetches them again.
 CLOCK = """
 import json, os, socket, struct, subprocess, sys, time
-times, rounds, output = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+times, rounds, loops, wanted, output = *map(int, sys.argv[1:4]), float(sys.argv[4]), sys.argv[5]
 def spans(program):
     written = subprocess.run([program], capture_output=True, check=True).stdout
     return [((c - a) * 10**9 + d - b) / times / 1000 for a, b, c, d in struct.iter_unpack("4q", written)]
@@ -213,16 +216,17 @@ def noticed():
             return True
         time.sleep(1)
     return False
-many, tries = spans("/run/many"), 1
-while not noticed() and tries < 5:
-    many += spans("/run/many")
-    tries += 1
-single = 0
-while output != "-" and single < 1200 and not reported(b"SO_PRIORITY", 5):
-    one.setsockopt(1, 12, 5)
-    single += 1
-    time.sleep(0.25)
-print(json.dumps([min(bare), min(python), min(many), sum(many) / len(many), tries, single]))
+many, single, left_out = [], 0, False
+while len(many) < loops and (not left_out or min(many) > wanted):
+    found = spans("/run/many")
+    many.append(sum(found) / len(found))
+    left_out = noticed()
+    number = 1 + len(many)
+    while output != "-" and single < 1200 and not reported(b"SO_PRIORITY", number):
+        one.setsockopt(1, 12, number)
+        single += 1
+        time.sleep(0.25)
+print(json.dumps([min(bare), min(python), min(many), len(many), single]))
 """
 
 
@@ -299,22 +303,26 @@ def test_a_key_is_nowhere(runs: dict[str, Any]) -> None:
     assert key[:16] not in json.dumps(runs["calls"])
 
 
+@pytest.mark.timeout(900)
 def test_a_loop_is_reported_and_slowed_by_so_much(
     guest: Guest, runs: dict[str, Any], figures: Callable[[str], None]
 ) -> None:
     """All of its calls, or as many events lost as would tell of the rest; the run removes what a killed one left."""
     guest.put("/run/loop", tiny_elf.loop64(TIMES, 1), 0o755)
     guest.put("/run/many", tiny_elf.loop64(TIMES, MANY // TIMES), 0o755)
-    clock = ["python3", "-c", CLOCK, str(TIMES), str(ROUNDS)]
-    (left,) = runs["left"]
-    assert left in runs["names"]
-    command = [*COMMAND, "trace", "--json", "-o", "/run/trace3.jsonl", "--", *clock, "/run/trace3.jsonl"]
+    clock = ["python3", "-c", CLOCK, str(TIMES), str(ROUNDS), str(LOOPS)]
     foreign = f"{TRACEFS}/instances/foreign/events/foreign/probe/enable"
     shell(guest, f"echo 0 > {foreign}")
-    done = guest.run(command, timeout=3 * WAIT, cwd=PROJECT_IN_GUEST).check()
+    (left,) = runs["left"]
+    assert left in runs["names"]
+    done = guest.run([*COMMAND, "trace", "--", "true"], timeout=WAIT, cwd=PROJECT_IN_GUEST).check()
     assert f"removed {left}" in done.stderr
-    fast, python, rapid, *_ = json.loads(guest.run([*clock, "-"], timeout=WAIT).check().stdout)
-    slow, python_slow, busy, whole, tries, single = json.loads(done.stdout)
+    bare = guest.run([*clock, "0", "-"], timeout=WAIT).check().stdout
+    fast, python, rapid, *_ = json.loads(bare)
+    clock.append(str(MOST * rapid if LONG else MANY))
+    command = [*COMMAND, "trace", "--json", "-o", "/run/trace3.jsonl", "--", *clock, "/run/trace3.jsonl"]
+    done = guest.run(command, timeout=5 * WAIT, cwd=PROJECT_IN_GUEST).check()
+    slow, python_slow, busy, tries, single = json.loads(done.stdout)
     shell(guest, f"echo 1 > {foreign}")
     calls, summary = written(guest, 3)
     lost = summary["lost_events"] + summary["missed_probes"]
@@ -322,18 +330,20 @@ def test_a_loop_is_reported_and_slowed_by_so_much(
     figures(
         f"Linux {guest.kernel.series}, trace of a loop: {fast:.2f} µs a call, traced {slow:.2f} µs "
         f"({slow / fast:.1f}x, {slow - fast:.1f} µs more: {(slow - fast) / 100:.2f} % at 100 calls a second), "
-        f"in a long loop bare {rapid:.2f} µs, without values {busy:.2f} µs ({busy / rapid:.1f}x), all of "
-        f"{tries * MANY} calls {whole:.2f} µs; {len(calls)} reported, {without} without value, {lost} events lost; "
+        f"all of a loop of {MANY} bare {rapid:.2f} µs, traced {busy:.2f} µs ({busy / rapid:.1f}x); {tries} of these: "
+        f"{len(calls)} calls reported, {without} without value, {lost} events lost; "
         f"a loop in Python: {python:.1f} µs a call, traced {python_slow:.1f} µs ({python_slow / python:.1f}x)"
     )
     assert len(calls) <= 2 * ROUNDS * TIMES + tries * MANY + single <= len(calls) + lost
     assert 0 < without == summary["values_not_fetched"] <= tries * MANY + single
-    assert {one["value"] for one in calls} == {1, 5, None}
-    assert calls[-1]["value"] == 5
+    assert {one["value"] for one in calls} == {1, None, *range(2, 2 + tries)}
+    assert calls[-1]["value"] == 1 + tries
+    assert all(one["socket"]["address"] and one["socket"]["inode"] for one in calls)
+    assert 0 < sum(one["socket"]["local"] is None for one in calls) <= without + 2 * tries
     assert [one["time"] for one in calls] == sorted(one["time"] for one in calls)
     if LONG:
         assert slow / fast <= SLOWEST
-        assert busy / rapid <= WITHOUT_VALUES
+        assert busy / rapid <= (MOST if os.getloadavg()[0] < (os.cpu_count() or 1) + 0.5 else SLOWEST)
         assert python_slow / python <= MOST
     assert (slow - fast) * 100 / 1e6 < 0.02
     assert state(guest) == runs["before"]

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,11 +25,10 @@ MS = 1_000_000
 TENTH = MOST_CALLS // 10
 PLACES = (
     Place("enter", "f", ("level=$arg2:s32",), ("value=+0($arg4):x64[4]",)),
-    Place("socket", "h", ("sk=$arg1:x64",)),
+    Place("socket", "h", ("sk=$arg1:x64",), head=("head0=+0($arg1):x64[3]",)),
     Place("exit", "f", ("ret=$retval:s32",), returns=True),
 )
-EARLIER, LIGHT = ("exit", "socket"), ("light",)
-FULL = ("enter", "hidden")
+LIGHT, FULL, ALWAYS = ("light", "light_socket"), ("enter", "hidden", "socket"), ("exit",)
 
 
 def told(*calls: int, period: int = 100 * MS) -> list[bool]:
@@ -72,6 +76,13 @@ def test_a_reader_that_is_behind_takes_it_that_a_loop_goes_on() -> None:
     assert load.add(9_000 * MS, [8_990 * MS]) is False
 
 
+def test_where_ends_of_sockets_are_asked_for_they_are_fetched_at_any_rate() -> None:
+    made = {event.name: event for event in events(PLACES, Wanted(ports=(80,)))}
+    assert set(made) == {*LIGHT, *FULL, *ALWAYS} - {"light_socket"}
+    assert made["socket"].light is None
+    assert "head0=" in made["socket"].definition
+
+
 class Written(Tracefs):
     """A tracefs that notes what was enabled; its clock is ``now``, its buffers are empty."""
 
@@ -90,7 +101,7 @@ class Written(Tracefs):
 
     def write(self, name: str, text: str, *, append: bool = False) -> None:
         if name.endswith("/enable") and "/events/sockcrash" in name:
-            self.enabled.append((name.split("/")[-2].partition("_")[0], text))
+            self.enabled.append((name.split("/")[-2].removesuffix("_1_0"), text))
 
 
 @pytest.fixture
@@ -111,8 +122,7 @@ def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pyte
     reader.define(events(PLACES, Wanted()))
     reader.start()
     names = [name for name, _ in tracefs.enabled]
-    assert sorted(names[:2]) == sorted(EARLIER)
-    assert sorted(names[2:]) == sorted(FULL)
+    assert names == [*ALWAYS, *FULL]
     assert {text for _, text in tracefs.enabled} == {"1"}
 
     number = next(number for number, (name, _) in reader._formats.items() if name == "enter")
@@ -134,3 +144,43 @@ def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pyte
     list(reader.read())
     assert tracefs.enabled == [*((name, "1") for name in FULL), *((name, "0") for name in LIGHT)]
     reader.close()
+
+
+def test_the_buffer_of_a_cpu_that_is_not_there_is_empty_and_wakes_nobody(
+    tracefs: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel knows it, has no buffer for it yet, and says ENODEV. Other errors are none of these."""
+    instance = Instance(tracefs)
+    (tracefs.root / instance.path("per_cpu")).mkdir(parents=True)
+    reader = Reader(instance, "<", 64)
+    reader._page = SimpleNamespace(size=4096)  # type: ignore[assignment]
+    for error, raises in ((errno.ENODEV, False), (errno.EAGAIN, False), (errno.EIO, True)):
+        monkeypatch.setattr(os, "read", Mock(side_effect=OSError(error, "said")))
+        with pytest.raises(OSError, match="said") if raises else contextlib.nullcontext():
+            assert reader._drain(0, []) is False
+    one, broken = os.pipe()
+    other, writer = os.pipe()
+    os.close(one)
+    assert reader_module._polled([other, broken]) == [other]
+    for fd in (other, writer, broken):
+        os.close(fd)
+
+
+def test_times_of_day_do_not_go_back_where_asking_for_it_was_inexact(
+    tracefs: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But they do where the clock was set back."""
+    instance = Instance(tracefs)
+    (tracefs.root / instance.path("per_cpu")).mkdir(parents=True)
+    reader = Reader(instance, "<", 64)
+    monkeypatch.setattr(Reader, "_look", lambda *_, **__: None)
+    monkeypatch.setattr(Reader, "_seen", lambda _self, ns, _content: ns)
+    found: list[Any] = []
+    for now, offset in ((100, 50_000), (200, 49_905), (300, 50_000), (400, -(10**12))):
+        monkeypatch.setattr(Reader, "_now", lambda _self, now=now, offset=offset: (now * MS, offset * MS))
+        reader._kept = [(now * MS - 20 * MS, b""), (now * MS - 10 * MS, b"")]
+        found += reader.read()
+
+    assert [ns // MS for ns in found] == [
+        50_080, 50_090, 50_090, 50_100, 50_280, 50_290, 380 - 10**12, 390 - 10**12,
+    ]  # fmt: skip
