@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Session", "parse_specs", "several")
 
+# Most values are of these types, and have nothing absent in them.
+_TELLING_NOTHING = frozenset({str, int, bool, bytes, type(None)})
 _REASON = attrgetter("reason")
 
 T = TypeVar("T")
@@ -213,7 +215,8 @@ class Session:
 
     def note_values(self, record: SocketRecord, values: Iterable[Any]) -> None:
         """Remember whether some of these values of a record were unreadable, or it is torn."""
-        if record.torn or Reason.UNREADABLE in map(_REASON, _absent_in(values)):
+        absent = _absent_in(values)
+        if record.torn or (absent and Reason.UNREADABLE in map(_REASON, absent)):
             self.unreadable = True
 
     def note(self, record: SocketRecord) -> None:
@@ -238,6 +241,8 @@ def _absent_in(values: Iterable[Any]) -> list[Absent]:
     found: list[Absent] = []
     for value in values:
         kind = value.__class__
+        if kind in _TELLING_NOTHING:
+            continue
         if kind is Absent:
             found.append(value)
         elif kind is Section:

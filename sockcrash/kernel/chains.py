@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import drgn
 
-from sockcrash.kernel.bulk import read_many
+from sockcrash.kernel.bulk import read_many, read_pointers
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -188,11 +188,11 @@ def lists(
             yield from chain(kernel, head, node, complain)
         return
     firsts: list[int] = []
-    for head, content in read_many(kernel, list(heads), 8):
-        if content is None:
+    for head, pointers in read_pointers(kernel, list(heads), [0]):
+        if pointers is None:
             complain(f"list head {head:#x} is unreadable")
         else:
-            firsts.append(struct.unpack(kernel.byte_order + "Q", content)[0])
+            firsts += pointers
     yield from chains(kernel, firsts, node, complain, known)
 
 
