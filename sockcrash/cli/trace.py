@@ -73,8 +73,9 @@ def command(target: TargetOptions, output_format: str, **given: Any) -> int:  # 
     """Show setsockopt calls as they happen: who, on which socket, which option, which value, and how it ended.
 
     Without probes of SystemTap or BPF: by dynamic events of tracefs, in an instance of its own, as root. Values of
-    options that may hold keys are never fetched; while there are more than 10,000 calls a second, none are, and each
-    call says so. With COMMAND only that program and its children are traced; it runs as the user who called sudo.
+    options that may hold keys are never fetched; while there are more than 10,000 calls a second, no values are, and of
+    sockets the address and inode alone, unless --port asks for more: each call says so. With COMMAND only that program
+    and its children are traced; it runs as the user who called sudo.
 
     \b
     For example:

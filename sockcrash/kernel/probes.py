@@ -68,7 +68,8 @@ _URING = Group(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """A function to be probed: at its entry the fetch arguments ``fetch``; ``value`` are those that read the option.
+    """A function to be probed: at its entry the fetch arguments ``fetch``; ``value`` are those that read the option,
+    ``head`` those that read HEAD.
 
     ``returns``: at its return instead. ``only`` is a condition on the arguments that a call must meet.
     """
@@ -77,6 +78,7 @@ class Place:
     function: str
     fetch: tuple[str, ...] = ()
     value: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
     returns: bool = False
     only: str = ""
 
@@ -87,7 +89,7 @@ def places(kernel: Kernel) -> tuple[Place, ...]:
     enter = ("fd=$arg1:s32", "level=$arg2:s32", "optname=$arg3:s32", "optlen=$arg5:s32")
     found = [
         Place("enter", "__sys_setsockopt", enter, _value("$arg4")),
-        Place("socket", "security_socket_setsockopt", _socket(kernel)),
+        _socket(kernel),
         Place("exit", "__sys_setsockopt", ("ret=$retval:s32",), returns=True),
         *_sources(kernel),
         *_uring(kernel),
@@ -122,14 +124,12 @@ def runs(kernel: Kernel) -> dict[str, tuple[int, int]]:
     return {f"head{first * _WORD}": (first * _WORD, end - first) for first, end in found}
 
 
-def _socket(kernel: Kernel) -> tuple[str, ...]:
+def _socket(kernel: Kernel) -> Place:
     at = kernel.offsets(_SOCKET)
     sk = f"+{at['sk']}($arg1)"
-    return (
-        f"sk={sk}:x64",
-        f"inode={at['inode'] - at['socket']:+}($arg1):u64",
-        *(f"{name}=+{offset}({sk}):x64[{words}]" for name, (offset, words) in runs(kernel).items()),
-    )
+    fetch = (f"sk={sk}:x64", f"inode={at['inode'] - at['socket']:+}($arg1):u64")
+    head = (f"{name}=+{offset}({sk}):x64[{words}]" for name, (offset, words) in runs(kernel).items())
+    return Place("socket", "security_socket_setsockopt", fetch, head=tuple(head))
 
 
 def _sources(kernel: Kernel) -> tuple[Place, ...]:

@@ -11,7 +11,7 @@ from sockcrash.kernel import uapi
 from sockcrash.kernel.options.given import STORAGE, given, level_name
 from sockcrash.kernel.probes import HEAD, runs
 from sockcrash.model import Absent, Reason
-from sockcrash.trace.call import Call, Traced
+from sockcrash.trace.call import Call, Head, Traced
 from sockcrash.trace.load import SHED
 
 if TYPE_CHECKING:
@@ -136,14 +136,16 @@ class Arguments:
     def _socket(self, fields: dict[str, Any] | None) -> Traced | Absent:
         if fields is None:
             return _NO_SOCKET
-        key = tuple(fields[name] for name in ("sk", "inode", *self._runs))
+        key = tuple(fields.get(name) for name in ("sk", "inode", *self._runs))
         if key not in self._sockets:
             if len(self._sockets) >= _MOST_SOCKETS:
                 self._sockets.clear()
-            self._sockets[key] = self._traced(fields)
+            self._sockets[key] = Traced(fields["sk"], fields["inode"], self._head(fields))
         return self._sockets[key]
 
-    def _traced(self, fields: dict[str, Any]) -> Traced:
+    def _head(self, fields: dict[str, Any]) -> Head | Absent:
+        if not self._runs.keys() <= fields.keys():
+            return SHED
         kernel = self._kernel
         content = bytearray(self._reader.size)
         for name, (offset, words) in self._runs.items():
@@ -151,8 +153,7 @@ class Arguments:
         (head,) = self._reader.sections(fields["sk"], bytes(content))
         family, state = head["skc_family"], head["skc_state"]
         protocols = uapi.NETLINK_PROTOCOLS if family == uapi.AF_NETLINK else uapi.PROTOCOLS
-        return Traced(
-            fields["sk"],
+        return Head(
             uapi.name_of(uapi.FAMILIES, family),
             uapi.name_of(uapi.TYPES, head["sk_type"]),
             uapi.name_of(protocols, head["sk_protocol"]),
@@ -161,5 +162,4 @@ class Arguments:
             end(
                 kernel, family, head["skc_daddr"], head["skc_v6_daddr"], host_order(kernel, head["skc_dport"])
             ),
-            fields["inode"],
         )

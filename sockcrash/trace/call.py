@@ -9,21 +9,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sockcrash.model import Absent, Endpoint
 
-__all__ = ("Call", "Held", "Traced")
+__all__ = ("Call", "Head", "Held", "Traced")
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
-    """The socket of a call when it was made. ``kind`` and the others as in a SocketRecord."""
+class Head:
+    """What kind of socket it is, and its ends: as in a SocketRecord."""
 
-    address: int
     family: str
     type: str
     protocol: str
     state: str
     local: Endpoint | Absent
     peer: Endpoint | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """The socket of a call when it was made."""
+
+    address: int
     inode: int
+    head: Head | Absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 """Events of single probes into whole calls: each thread makes one call at a time.
 
 A call begins with ``enter``, ``hidden`` (its value is never fetched) or ``light`` (not at this rate of calls), may get
-a ``socket``, and ends with ``exit``. While a trace goes over from the first two to the third or back, all are enabled,
-and a call may begin with two of them.
+a ``socket`` or ``light_socket``, and ends with ``exit``. While a trace goes over to the light ones or back, all are
+enabled, and a call may have two of each.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _BEGINS = {
     "uring_enter": "io_uring", "uring_hidden": "io_uring", "uring_light": "io_uring",
 }  # fmt: skip
 _LIGHT = ("light", "uring_light")
+_SOCKETS = ("socket", "light_socket")
 _SAME = ("fd", "level", "optname", "optlen")
 # What stands before the address in what was fetched: of IPv4 only that, of IPv6 the struct sockaddr_in6 as it is.
 _SOURCES = {"source4": struct.pack("=HH", socket.AF_INET, 0), "source6": b""}
@@ -72,8 +73,8 @@ class Pairs:
         began = self._open.get(tid)
         if began is None:
             return None
-        if event == "socket":
-            if began.socket is None:
+        if event in _SOCKETS:
+            if began.socket is None or _says_more(fields, began.socket):
                 began.socket = fields
         elif event in _SOURCES:
             began.source = _SOURCES[event] + fields["source"]
@@ -97,6 +98,11 @@ class Pairs:
         if not self._tolerant:
             yield from (Finished(began, None, None) for began in self._open.values())
         self._open.clear()
+
+
+def _says_more(socket: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether it is the same socket, and there is more of it."""
+    return socket["sk"] == before["sk"] and len(socket) > len(before)
 
 
 def _is_same(before: Began, began: Began) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""How busy the traced calls are: above some rate their values are left out, so that the callers are slowed less."""
+"""How busy the traced calls are: above some rate less of them is fetched, so that the callers are slowed less."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 __all__ = ("MOST_CALLS", "SHED", "Load")
 
 MOST_CALLS = 10_000
-"""Calls a second, of all traced threads together, above which values are not fetched: they cost a tenth of a CPU."""
+"""Calls a second, of all traced threads together, above which values and ends of sockets are not fetched: by then these
+calls cost a tenth of a CPU."""
 
 _TENTH_NS = 100_000_000
 _MOST_IN_TENTH = MOST_CALLS // 10
@@ -21,11 +22,11 @@ _FEW_IN_TENTH = _MOST_IN_TENTH // 4
 _CALM_NS = 1_000_000_000
 
 SHED = Absent(Reason.UNREADABLE, f"not fetched: more than {MOST_CALLS} calls a second")
-"""The value of a call that was seen by the light event."""
+"""What is missing of a call that was seen by the light events."""
 
 
 class Load:
-    """Looks at when calls began, and says whether their values are to be left out."""
+    """Looks at when calls began, and says whether less is to be fetched."""
 
     def __init__(self) -> None:
         self.is_high = False
@@ -35,7 +36,7 @@ class Load:
     def add(self, now: int, times: Sequence[int], *, behind: bool = False) -> bool:
         """Take the times of calls since the last time (ns, of the clock that says ``now``), in any order.
 
-        Values are left out from a tenth of a second of more than MOST_CALLS a second on, if it is not over already,
+        Less is fetched from a tenth of a second of more than MOST_CALLS a second on, if it is not over already,
         until for a second no tenth has had more than a quarter of that. ``behind``: there is more that was not read
         yet, so that nobody knows whether it is over.
         """

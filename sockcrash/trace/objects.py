@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.json import SCHEMA
 from sockcrash.render.nulls import or_null
-from sockcrash.trace.call import Call, Held, Traced
+from sockcrash.trace.call import Call, Head, Held, Traced
 from sockcrash.trace.text import error_name
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = ("call_object", "summary_object")
 
 
 _NOBODY = Absent(Reason.UNREADABLE, "the thread was gone before anybody looked")
+_HEAD = ("family", "type", "protocol", "state", "local", "peer")
 _UNSEEN = Absent(Reason.UNREADABLE, "the end of the call was not seen")
 
 
@@ -63,13 +64,21 @@ def _socket(socket: Traced | Absent, plain: Any) -> dict[str, Any] | None:
         return None
     return {
         "address": f"{socket.address:#x}",
-        "family": socket.family,
-        "type": socket.type,
-        "protocol": socket.protocol,
-        "state": socket.state,
-        "local": _end(socket.local, "socket.local", plain),
-        "peer": _end(socket.peer, "socket.peer", plain),
+        **_head(socket.head, plain),
         "inode": socket.inode,
+    }
+
+
+def _head(head: Head | Absent, plain: Any) -> dict[str, Any]:
+    if isinstance(head, Absent):
+        return {name: plain(f"socket.{name}", head) for name in _HEAD}
+    return {
+        "family": head.family,
+        "type": head.type,
+        "protocol": head.protocol,
+        "state": head.state,
+        "local": _end(head.local, "socket.local", plain),
+        "peer": _end(head.peer, "socket.peer", plain),
     }
 
 

@@ -34,7 +34,7 @@ class Wanted:
 class Event:
     """An event to define: ``definition`` has {group} and {event} in it.
 
-    ``light``: of an event that begins a call, whether it is the one for times of many calls; None of the others.
+    ``light``: whether it is for times of many calls (True), for other times (False) or for all times (None).
     """
 
     name: str
@@ -51,6 +51,8 @@ def events(places: Sequence[Place], wanted: Wanted) -> Iterator[Event]:
             yield _event(f"r{_MAXACTIVE}", place.name, place, place.fetch, _ended(wanted))
         elif place.value:
             yield from _begins(place, wanted)
+        elif place.head:
+            yield from _socket(place, wanted)
         else:
             yield _event("p", place.name, place, place.fetch, _comms(wanted))
 
@@ -66,6 +68,14 @@ def _begins(place: Place, wanted: Wanted) -> Iterator[Event]:
         hidden = place.name.replace("enter", "hidden")
         yield _event("p", hidden, place, place.fetch, [*asked, f"!{fetched}"], light=False)
     yield _event("p", place.name.replace("enter", "light"), place, place.fetch, asked, light=True)
+
+
+def _socket(place: Place, wanted: Wanted) -> Iterator[Event]:
+    """``light_socket`` says which socket it is; that is not enough where ends are asked for."""
+    light = None if wanted.ports else False
+    yield _event("p", place.name, place, (*place.fetch, *place.head), _comms(wanted), light=light)
+    if not wanted.ports:
+        yield _event("p", f"light_{place.name}", place, place.fetch, _comms(wanted), light=True)
 
 
 def _event(

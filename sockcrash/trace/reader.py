@@ -28,6 +28,7 @@ __all__ = ("Lost", "Reader", "Seen")
 _ALL_CPUS_KB = 64 << 10
 _LEAST_KB, _MOST_KB = 1 << 10, 16 << 10
 _LATE_NS = 5_000_000  # an event may be committed that much after its time
+_READY_PERCENT = 1  # of a buffer; ``fds`` are ready for poll(2) then
 _CHUNK = 32  # pages
 _CHUNKS_AT_ONCE = 128
 _PATIENCE = 0.05  # s; a look at the buffers while what was seen is being reported
@@ -55,13 +56,13 @@ class Lost:
 
 
 class Reader:
-    """Reads an instance of which it defines the events."""
+    """Reads an instance of which it defines the events. ``fds``: the buffers, once it is started."""
 
     def __init__(self, instance: Instance, byte_order: str, buffer_kb: int | None) -> None:
         self._instance = instance
         self._order = byte_order
         self._formats: dict[int, tuple[str, EventFormat]] = {}
-        self._fds: list[int] = []
+        self.fds: list[int] = []
         self._kept: list[tuple[int, bytes]] = []
         self._events: tuple[Event, ...] = ()
         self._begins: set[int] = set()
@@ -70,6 +71,7 @@ class Reader:
         instance.write("tracing_on", "0")
         instance.write("trace_clock", _clock(instance.tracefs.read("trace_clock")))
         instance.write("options/overwrite", "0")
+        instance.write("buffer_percent", str(_READY_PERCENT))
         self._page = parse_page_format(instance.tracefs.read("events/header_page"), byte_order)
         self._cpus = sorted(
             (path.name for path in (instance.tracefs.root / instance.path("per_cpu")).iterdir()),
@@ -99,7 +101,7 @@ class Reader:
                     hint=f"its definition: {event.definition}",
                 ) from None
             number = self._know(event.name, text)
-            if event.light is not None:
+            if event.place.value:
                 self._begins.add(number)
         for name in TASK_EVENTS:
             self._know(name, self._instance.tracefs.read(f"events/task/{name}/format"))
@@ -118,7 +120,7 @@ class Reader:
         """Enable the events: ends of calls first, so that no call is seen without its end being looked for."""
         root = self._instance.tracefs.root / self._instance.path("per_cpu")
         for cpu in self._cpus:
-            self._fds.append(
+            self.fds.append(
                 os.open(root / cpu / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             )
         self._instance.write("tracing_on", "1")
@@ -134,7 +136,7 @@ class Reader:
                 self._instance.write(f"events/{self._instance.name}/{name}/enable", str(int(on)))
 
     def _shed(self, *, light: bool) -> None:
-        """Let calls begin with the light events, or with the others again; for a moment with both, never with none."""
+        """Go over to the light events, or to the others again; for a moment both are enabled, never none."""
         self._enable(light, on=True)
         time.sleep(_OVERLAP)
         self._enable(not light, on=False)
@@ -146,8 +148,8 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the buffers."""
-        while self._fds:
-            os.close(self._fds.pop())
+        while self.fds:
+            os.close(self.fds.pop())
 
     def read(self, *, last: bool = False) -> Iterator[Seen]:
         """What was seen since the last time, in order; the newest is held back until no older can follow.
@@ -167,13 +169,13 @@ class Reader:
                 yield seen
 
     def _look(self, now: int, *, last: bool = False) -> None:
-        """Take what is in the buffers; if too many calls began, fetch no values from now on, or fetch them again.
+        """Take what is in the buffers; if too many calls began, fetch less from now on, or all again.
 
         That is decided while more comes in: a loop may fill the buffers faster than they are read.
         """
         for _ in range(_CHUNKS_AT_ONCE):
             known = len(self._kept)
-            more = [self._drain(fd, self._kept) for fd in self._fds]
+            more = [self._drain(fd, self._kept) for fd in self.fds]
             begins = [ns for ns, content in self._kept[known:] if self._number(content) in self._begins]
             before = self._load.is_high
             if not last and self._load.add(now, begins, behind=any(more)) is not before:

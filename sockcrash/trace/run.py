@@ -17,7 +17,7 @@ from sockcrash.kernel.probes import places
 from sockcrash.kernel.uapi import PROC_PID_INIT_INO
 from sockcrash.model import Endpoint
 from sockcrash.trace.arguments import Arguments
-from sockcrash.trace.call import Call, Traced
+from sockcrash.trace.call import Call, Head, Traced
 from sockcrash.trace.calls import Finished, Pairs
 from sockcrash.trace.check import checked, prepare
 from sockcrash.trace.instance import Instance
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ("Ending", "How", "Trace", "ending_signals")
 
 _PERIOD = 0.1
+_PAUSE = 0.01  # the least: older kernels find a buffer full as soon as it is not empty
 _SOON = 0.02  # what is read back is still there then, mostly
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,14 +54,19 @@ class How:
 
 @dataclass(slots=True)
 class Ending:
-    """Why a trace is to end: the number of a signal, once one came. ``wait`` sleeps, but not through a signal."""
+    """Why a trace is to end: the number of a signal, once one came."""
 
     signal: int | None = None
     _pipe: int = -1
 
-    def wait(self, seconds: float) -> None:
-        """Sleep, until a signal comes at the most."""
-        if self.signal is None and select.select([self._pipe], [], [], seconds)[0]:
+    def wait(self, seconds: float, *fds: int) -> None:
+        """Sleep, but not through a signal, nor when one of ``fds`` is ready."""
+        if self.signal is not None:
+            return
+        poll = select.poll()
+        for fd in (self._pipe, *fds):
+            poll.register(fd, select.POLLIN)
+        if (self._pipe, select.POLLIN) in poll.poll(seconds * 1000):
             os.read(self._pipe, 64)
 
 
@@ -140,7 +146,9 @@ class Trace:
         until = None if self._how.duration is None else time.monotonic() + self._how.duration
         period = _SOON if self._how.check else _PERIOD
         while not self._is_over(ending, until):
-            ending.wait(period if until is None else max(0.0, min(period, until - time.monotonic())))
+            left = period if until is None else max(0.0, min(period, until - time.monotonic()))
+            ending.wait(min(left, _PAUSE))
+            ending.wait(max(0.0, left - _PAUSE), *self._reader.fds)
             yield from self._made(self._reader.read())
             yield None
         self._reader.stop()
@@ -183,7 +191,8 @@ class Trace:
             return False
         if not wanted.ports:
             return True
-        ends = (call.socket.local, call.socket.peer) if isinstance(call.socket, Traced) else ()
+        head = call.socket.head if isinstance(call.socket, Traced) else None
+        ends = (head.local, head.peer) if isinstance(head, Head) else ()
         return any(isinstance(end, Endpoint) and end.port in wanted.ports for end in ends)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sockcrash.model import Absent
 from sockcrash.render.escape import printable
 from sockcrash.render.units import end
-from sockcrash.trace.call import Call, Held, Traced
+from sockcrash.trace.call import Call, Head, Held, Traced
 from sockcrash.trace.load import MOST_CALLS
 
 if TYPE_CHECKING:
@@ -50,15 +50,19 @@ def call_text(call: Call) -> str:
 def _socket(socket: Traced | Absent) -> str:
     if isinstance(socket, Absent):
         return ""
-    kind = socket.protocol if socket.family in ("AF_INET", "AF_INET6") else socket.family
+    kind = "socket" if isinstance(socket.head, Absent) else _head(socket.head)
+    return f" {kind} {socket.address:#x}"
+
+
+def _head(head: Head) -> str:
+    kind = head.protocol if head.family in ("AF_INET", "AF_INET6") else head.family
     name = kind.removeprefix("IPPROTO_").removeprefix("AF_").lower()
-    if isinstance(socket.local, Absent):
-        return f" {name} {socket.address:#x}"
-    ends = end(socket.local)
-    if not isinstance(socket.peer, Absent) and socket.peer.port:
-        ends += f" -> {end(socket.peer)}"
-    state = f" {socket.state}" if name in ("tcp", "mptcp") else ""
-    return f" {name} {ends}{state} {socket.address:#x}"
+    if isinstance(head.local, Absent):
+        return name
+    ends = end(head.local)
+    if not isinstance(head.peer, Absent) and head.peer.port:
+        ends += f" -> {end(head.peer)}"
+    return f"{name} {ends} {head.state}" if name in ("tcp", "mptcp") else f"{name} {ends}"
 
 
 def _what(call: Call) -> str:

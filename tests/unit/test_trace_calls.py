@@ -88,6 +88,16 @@ def test_a_call_of_two_entries_is_one(full: str, order: int, tolerant: bool) -> 
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_looks_at_a_socket_that_counts_which_says_more(order: int) -> None:
+    looks = [("light_socket", {"sk": 1}), ("socket", {"sk": 1, "head0": b"x"})][::order]
+    other = [("light_socket", {"sk": 2}), ("socket", {"sk": 2, "head0": b"y"})]
+    hits = [("light", entry()), *looks, *other, ("exit", {"ret": 0})]
+    (call,) = all_of([(at, 1, *one) for at, one in enumerate(hits)])
+
+    assert call.began.socket == {"sk": 1, "head0": b"x"}
+
+
 @pytest.mark.parametrize(
     "second",
     [("light", entry(fd=4)), ("light", entry(optlen=8)), ("uring_light", entry()), ("enter", entry(value=1))],
@@ -117,14 +127,16 @@ def test_a_success_whose_end_is_filtered_is_no_twin_of_the_next_call() -> None:
     assert (call.began.ns, call.began.light, call.ns) == (3, True, 2)
 
 
-NAMES = st.sampled_from(["enter", "hidden", "socket", "exit", "uring_enter", "uring_hidden", "uring_exit"])
+NAMES = st.sampled_from(
+    ["enter", "hidden", "socket", "exit", "light_socket", "uring_enter", "uring_hidden", "uring_exit"]
+)
 KINDS = st.sampled_from([("enter",), ("hidden",), ("light",), ("light", "enter"), ("hidden", "light")])
 
 
 @given(st.lists(st.tuples(NAMES, st.integers(1, 3))))
 def test_each_begin_is_reported_once(events: list[tuple[str, int]]) -> None:
     """Whatever is lost, a call that was seen to begin is one call, and nothing else is."""
-    made = [(at, tid, name, {"ret": 0, "at": at}) for at, (name, tid) in enumerate(events)]
+    made = [(at, tid, name, {"ret": 0, "at": at, "sk": at}) for at, (name, tid) in enumerate(events)]
     begun = [at for at, (name, _) in enumerate(events) if "enter" in name or "hidden" in name]
 
     assert sorted(one.began.arguments["at"] for one in all_of(made)) == begun

@@ -15,19 +15,21 @@ import pytest
 from sockcrash.model import Absent, Endpoint, OptionValue, Reason
 from sockcrash.render.json import dumps
 from sockcrash.trace.arguments import Arguments
-from sockcrash.trace.call import Call, Held, Traced
+from sockcrash.trace.call import Call, Head, Held, Traced
 from sockcrash.trace.calls import Began, Finished
 from sockcrash.trace.check import compared
+from sockcrash.trace.load import SHED
 from sockcrash.trace.objects import call_object, summary_object
 from sockcrash.trace.summary import Summary
 from sockcrash.trace.text import call_text, summary_text
 from test_schema import SCHEMA, TARGET
 
 SECRET = Absent(Reason.SECRET, "never fetched")
-SOCKET = Traced(
-    0xFFFF888012345600, "AF_INET", "SOCK_STREAM", "IPPROTO_TCP", "ESTABLISHED",
-    Endpoint("127.0.0.1", 6390), Endpoint("127.0.0.1", 46440), 12345,
+HEAD = Head(
+    "AF_INET", "SOCK_STREAM", "IPPROTO_TCP", "ESTABLISHED",
+    Endpoint("127.0.0.1", 6390), Endpoint("127.0.0.1", 46440),
 )  # fmt: skip
+SOCKET = Traced(0xFFFF888012345600, 12345, HEAD)
 CALL = Call(
     1_700_000_000.5, 2100, "redis-server", 118, 118, "syscall", 8, "IPPROTO_TCP", 6, "TCP_NODELAY", 1, 4, 1, "on",
     b"\1\0\0\0", late=False, switch=True, result=0, socket=SOCKET,
@@ -49,6 +51,22 @@ def test_a_line_says_who_what_and_how_it_ended() -> None:
         "redis-server(118) fd 8 tcp 127.0.0.1:6390 -> 127.0.0.1:46440 ESTABLISHED 0xffff888012345600: "
         "enabling TCP_NODELAY ... success (2.1 µs)"
     )
+
+
+def test_a_socket_of_which_only_the_address_was_fetched() -> None:
+    call = dataclasses.replace(CALL, socket=dataclasses.replace(SOCKET, head=SHED))
+    written = json.loads(dumps(call_object(call)))
+    jsonschema.Draft202012Validator(SCHEMA).validate(written)
+    socket = written["trace"]["socket"]
+
+    assert " fd 8 socket 0xffff888012345600: enabling" in call_text(call)
+    assert {name: value for name, value in socket.items() if value is not None} == {
+        "address": "0xffff888012345600", "inode": 12345,
+    }  # fmt: skip
+    assert set(written["absent"]) == {
+        f"trace.socket.{name}" for name, value in socket.items() if value is None
+    }
+    assert set(written["absent"].values()) == {"unreadable: not fetched: more than 10000 calls a second"}
 
 
 def test_a_line_of_a_failure_of_a_nameless_thread() -> None:
