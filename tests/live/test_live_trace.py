@@ -30,8 +30,8 @@ WITHOUT_URING = {"5.10", "6.1"}
 TIMES, ROUNDS = 200, 40
 MANY, LOOPS = (100_000, 3) if LONG else (20_000, 1)
 # Times that a loop was slowed in emulated machines (docs/performance.md). With values, at its best moments: in machine
-# code 7.0 to 13.5, in Python 4.5 to 6.2. All of a long one, which is traced without values soon: 5.9 to 6.6. Only --full
-# insists: what else a host does decides.
+# code 7.0 to 13.5, in Python 4.5 to 6.2. All of a long one, which is traced without values soon: 5.9 to 6.6. Only
+# --full insists: what else a host does decides.
 SLOWEST, MOST = 16.0, 8.0
 
 # What a value means, by its bytes: written from the manual pages, not by the decoder.
@@ -213,9 +213,10 @@ def noticed():
             return True
         time.sleep(1)
     return False
-many, single = [], 0
-while len(many) < loops or not noticed() and len(many) < 5:
+many, single, left_out = [], 0, False
+while len(many) < loops or not left_out and len(many) < 5:
     many.append(spans("/run/many"))
+    left_out = noticed()
     number = 1 + len(many)
     while output != "-" and single < 1200 and not reported(b"SO_PRIORITY", number):
         one.setsockopt(1, 12, number)
