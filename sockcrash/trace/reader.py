@@ -28,6 +28,7 @@ __all__ = ("Lost", "Reader", "Seen")
 _ALL_CPUS_KB = 64 << 10
 _LEAST_KB, _MOST_KB = 1 << 10, 16 << 10
 _LATE_NS = 5_000_000  # an event may be committed that much after its time
+_INEXACT_NS = 100_000_000  # the time of day may be asked for that much after the trace's clock
 _READY_PERCENT = 1  # of a buffer; ``fds`` are ready for poll(2) then
 _CHUNK = 32  # pages
 _CHUNKS_AT_ONCE = 128
@@ -68,6 +69,7 @@ class Reader:
         self._begins: set[int] = set()
         self._load = Load()
         self._looked = 0.0
+        self._newest = 0  # ns since the epoch
         instance.write("tracing_on", "0")
         instance.write("trace_clock", _clock(instance.tracefs.read("trace_clock")))
         instance.write("options/overwrite", "0")
@@ -156,17 +158,27 @@ class Reader:
 
         Meanwhile it looks again and again at how many calls there are, however long whoever asked for this takes.
         """
-        now, epoch = self._now()
+        now, offset = self._now()
         until = now - _LATE_NS
         self._look(now, last=last)
         found = sorted(self._kept, key=itemgetter(0))
         due = len(found) if last else bisect_right(found, until, key=itemgetter(0))
         self._kept = found[due:]
+        epoch = self._epoch(offset, found[:due])
         for ns, content in found[:due]:
             if not last and time.monotonic() - self._looked > _PATIENCE and len(self._kept) < _MOST_KEPT:
                 self._look(self._now()[0])
             if (seen := self._seen(ns + epoch, content)) is not None:
                 yield seen
+
+    def _epoch(self, offset: int, due: Sequence[tuple[int, bytes]]) -> int:
+        """What must be added to the trace's clock: as much as keeps the order, unless the time of day was set back."""
+        if due:
+            least = self._newest - due[0][0]
+            epoch = least if offset < least < offset + _INEXACT_NS else offset
+            self._newest = due[-1][0] + epoch
+            return epoch
+        return offset
 
     def _look(self, now: int, *, last: bool = False) -> None:
         """Take what is in the buffers; if too many calls began, fetch less from now on, or all again.

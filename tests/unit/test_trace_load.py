@@ -139,3 +139,23 @@ def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pyte
     list(reader.read())
     assert tracefs.enabled == [*((name, "1") for name in FULL), *((name, "0") for name in LIGHT)]
     reader.close()
+
+
+def test_times_of_day_do_not_go_back_where_asking_for_it_was_inexact(
+    tracefs: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But they do where the clock was set back."""
+    instance = Instance(tracefs)
+    (tracefs.root / instance.path("per_cpu")).mkdir(parents=True)
+    reader = Reader(instance, "<", 64)
+    monkeypatch.setattr(Reader, "_look", lambda *_, **__: None)
+    monkeypatch.setattr(Reader, "_seen", lambda _self, ns, _content: ns)
+    found: list[Any] = []
+    for now, offset in ((100, 50_000), (200, 49_905), (300, 50_000), (400, -(10**12))):
+        monkeypatch.setattr(Reader, "_now", lambda _self, now=now, offset=offset: (now * MS, offset * MS))
+        reader._kept = [(now * MS - 20 * MS, b""), (now * MS - 10 * MS, b"")]
+        found += reader.read()
+
+    assert [ns // MS for ns in found] == [
+        50_080, 50_090, 50_090, 50_100, 50_280, 50_290, 380 - 10**12, 390 - 10**12,
+    ]  # fmt: skip
