@@ -311,14 +311,15 @@ def test_a_loop_is_reported_and_slowed_by_so_much(
     clock = ["python3", "-c", CLOCK, str(TIMES), str(ROUNDS), str(LOOPS)]
     foreign = f"{TRACEFS}/instances/foreign/events/foreign/probe/enable"
     shell(guest, f"echo 0 > {foreign}")
+    (left,) = runs["left"]
+    assert left in runs["names"]
+    done = guest.run([*COMMAND, "trace", "--", "true"], timeout=WAIT, cwd=PROJECT_IN_GUEST).check()
+    assert f"removed {left}" in done.stderr
     bare = guest.run([*clock, "0", "-"], timeout=WAIT).check().stdout
     fast, python, rapid, *_ = json.loads(bare)
     clock.append(str(MOST * rapid if LONG else MANY))
-    (left,) = runs["left"]
-    assert left in runs["names"]
     command = [*COMMAND, "trace", "--json", "-o", "/run/trace3.jsonl", "--", *clock, "/run/trace3.jsonl"]
     done = guest.run(command, timeout=5 * WAIT, cwd=PROJECT_IN_GUEST).check()
-    assert f"removed {left}" in done.stderr
     slow, python_slow, busy, tries, single = json.loads(done.stdout)
     shell(guest, f"echo 1 > {foreign}")
     calls, summary = written(guest, 3)
