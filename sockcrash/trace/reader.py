@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import select
 import time
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ _CHUNKS_AT_ONCE = 128
 _PATIENCE = 0.05  # s; a look at the buffers while what was seen is being reported
 _MOST_KEPT = 200_000  # events, some 60 MB: more stay in the buffers
 _OVERLAP = 0.01  # s; whoever had passed by a probe before it was enabled has passed by the other ones by then
+_NOTHING = (errno.EAGAIN, errno.ENODEV)  # of a CPU that may come, and is not there
 _COUNTS = ("overrun", "commit overrun", "dropped events")
 
 
@@ -57,12 +60,13 @@ class Lost:
 
 
 class Reader:
-    """Reads an instance of which it defines the events. ``fds``: the buffers, once it is started."""
+    """Reads an instance of which it defines the events. ``fds``, once it is started: for poll(2), the buffers."""
 
     def __init__(self, instance: Instance, byte_order: str, buffer_kb: int | None) -> None:
         self._instance = instance
         self._order = byte_order
         self._formats: dict[int, tuple[str, EventFormat]] = {}
+        self._fds: list[int] = []
         self.fds: list[int] = []
         self._kept: list[tuple[int, bytes]] = []
         self._events: tuple[Event, ...] = ()
@@ -122,9 +126,10 @@ class Reader:
         """Enable the events: ends of calls first, so that no call is seen without its end being looked for."""
         root = self._instance.tracefs.root / self._instance.path("per_cpu")
         for cpu in self._cpus:
-            self.fds.append(
+            self._fds.append(
                 os.open(root / cpu / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             )
+        self.fds = _polled(self._fds)
         self._instance.write("tracing_on", "1")
         for name in TASK_EVENTS:
             self._instance.write(f"events/task/{name}/enable", "1")
@@ -150,8 +155,8 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the buffers."""
-        while self.fds:
-            os.close(self.fds.pop())
+        while self._fds:
+            os.close(self._fds.pop())
 
     def read(self, *, last: bool = False) -> Iterator[Seen]:
         """What was seen since the last time, in order; the newest is held back until no older can follow.
@@ -187,7 +192,7 @@ class Reader:
         """
         for _ in range(_CHUNKS_AT_ONCE):
             known = len(self._kept)
-            more = [self._drain(fd, self._kept) for fd in self.fds]
+            more = [self._drain(fd, self._kept) for fd in self._fds]
             begins = [ns for ns, content in self._kept[known:] if self._number(content) in self._begins]
             before = self._load.is_high
             if not last and self._load.add(now, begins, behind=any(more)) is not before:
@@ -213,8 +218,10 @@ class Reader:
         for _ in range(_CHUNK):
             try:
                 page = os.read(fd, self._page.size)
-            except BlockingIOError:
-                return False
+            except OSError as error:
+                if error.errno in _NOTHING:
+                    return False
+                raise
             if not page:
                 return False
             found += parse_page(page, self._page)[0]
@@ -254,6 +261,15 @@ class Reader:
 def _clock(offered: str) -> str:
     """``local``, the cheapest, unless the kernel found its CPUs' clocks to differ (tracing_set_default_clock)."""
     return "global" if "[global]" in offered else "local"
+
+
+def _polled(fds: Sequence[int]) -> list[int]:
+    """Without those of CPUs that are not there: the kernel says at once that they are broken, again and again."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    broken = {fd for fd, state in poll.poll(0) if state & select.POLLERR}
+    return [fd for fd in fds if fd not in broken]
 
 
 def _numbers(text: str) -> Iterator[tuple[str, str]]:

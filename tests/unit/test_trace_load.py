@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -139,6 +144,26 @@ def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pyte
     list(reader.read())
     assert tracefs.enabled == [*((name, "1") for name in FULL), *((name, "0") for name in LIGHT)]
     reader.close()
+
+
+def test_the_buffer_of_a_cpu_that_is_not_there_is_empty_and_wakes_nobody(
+    tracefs: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel knows it, has no buffer for it yet, and says ENODEV. Other errors are none of these."""
+    instance = Instance(tracefs)
+    (tracefs.root / instance.path("per_cpu")).mkdir(parents=True)
+    reader = Reader(instance, "<", 64)
+    reader._page = SimpleNamespace(size=4096)  # type: ignore[assignment]
+    for error, raises in ((errno.ENODEV, False), (errno.EAGAIN, False), (errno.EIO, True)):
+        monkeypatch.setattr(os, "read", Mock(side_effect=OSError(error, "said")))
+        with pytest.raises(OSError, match="said") if raises else contextlib.nullcontext():
+            assert reader._drain(0, []) is False
+    one, broken = os.pipe()
+    other, writer = os.pipe()
+    os.close(one)
+    assert reader_module._polled([other, broken]) == [other]
+    for fd in (other, writer, broken):
+        os.close(fd)
 
 
 def test_times_of_day_do_not_go_back_where_asking_for_it_was_inexact(
