@@ -31,7 +31,7 @@ WITHOUT_URING = {"5.10", "6.1"}
 TIMES, ROUNDS = 200, 40
 MANY = 100_000 if LONG else 20_000
 # Times that a loop was slowed in emulated machines (docs/performance.md). With values, at its best moments: in machine
-# code 7.0 to 13.5, in Python 4.5 to 6.2. All of a long one, which is traced without values soon: 5.9 to 6.6 on a quiet
+# code 7.0 to 13.5, in Python 4.5 to 6.2. All of a long one, which is traced without values soon: 5.7 to 6.7 on a quiet
 # host, the best of three counts. Only --full insists, on a host whose CPUs have nothing else to do than the guest: the
 # reader is to have one of its own.
 SLOWEST, MOST, LOOPS = 16.0, 8.0, 3
