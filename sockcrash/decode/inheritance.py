@@ -103,10 +103,17 @@ class OptionReader:
         if kind not in (*_STREAMS, *_OTHERS):
             return []
         identity, section = self._kernel.reader(IDENTITY, option_group(kind)).sections(address)
+        _, beside = self._beside(kind, identity, section.unpacked)
+        return [one.address for one in beside]
+
+    def _beside(
+        self, kind: str, identity: Section, values: tuple[Any, ...]
+    ) -> tuple[object, list[_Listener]]:
+        """The address of a socket's place, and the listeners there whatever theirs is; none of a listener."""
         if identity["skc_state"] == uapi.LISTEN:
-            return []
-        place = _place(self._kernel, kind, identity, section.unpacked)
-        return [one.address for one in self._table_of(kind).get(place.key, ())]
+            return None, []
+        place = _place(self._kernel, kind, identity, values)
+        return place.address, self._table_of(kind).get(place.key, [])
 
     def _wants(self, option: OptionValue) -> bool:
         if self._levels and option.level not in self._levels:
@@ -115,11 +122,8 @@ class OptionReader:
 
     def _candidates(self, kind: str, identity: Section, values: tuple[Any, ...]) -> list[_Listener]:
         """The listeners that may have made a socket."""
-        if identity["skc_state"] == uapi.LISTEN:
-            return []
-        place = _place(self._kernel, kind, identity, values)
-        beside = self._table_of(kind).get(place.key, ())
-        return [one for one in beside if one.place.anywhere or one.place.address == place.address]
+        address, beside = self._beside(kind, identity, values)
+        return [one for one in beside if one.place.anywhere or one.place.address == address]
 
     def _explained(
         self, kind: str, values: tuple[Any, ...], options: list[OptionValue], candidates: list[_Listener]
