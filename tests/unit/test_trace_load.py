@@ -112,6 +112,12 @@ def tracefs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     return Written(tmp_path)
 
 
+def without_cpus(tracefs: Tracefs) -> Reader:
+    instance = Instance(tracefs)
+    (tracefs.root / instance.path("per_cpu")).mkdir(parents=True)
+    return Reader(instance, "<", 64)
+
+
 def test_a_reader_changes_over_without_a_gap(tracefs: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     instance = Instance(tracefs)
     instance.name = "sockcrash_1_0"
@@ -150,9 +156,7 @@ def test_the_buffer_of_a_cpu_that_is_not_there_is_empty_and_wakes_nobody(
     tracefs: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel knows it, has no buffer for it yet, and says ENODEV. Other errors are none of these."""
-    instance = Instance(tracefs)
-    (tracefs.root / instance.path("per_cpu")).mkdir(parents=True)
-    reader = Reader(instance, "<", 64)
+    reader = without_cpus(tracefs)
     reader._page = SimpleNamespace(size=4096)  # type: ignore[assignment]
     for error, raises in ((errno.ENODEV, False), (errno.EAGAIN, False), (errno.EIO, True)):
         monkeypatch.setattr(os, "read", Mock(side_effect=OSError(error, "said")))
@@ -170,9 +174,7 @@ def test_times_of_day_do_not_go_back_where_asking_for_it_was_inexact(
     tracefs: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But they do where the clock was set back."""
-    instance = Instance(tracefs)
-    (tracefs.root / instance.path("per_cpu")).mkdir(parents=True)
-    reader = Reader(instance, "<", 64)
+    reader = without_cpus(tracefs)
     monkeypatch.setattr(Reader, "_look", lambda *_, **__: None)
     monkeypatch.setattr(Reader, "_seen", lambda _self, ns, _content: ns)
     found: list[Any] = []
