@@ -20,7 +20,6 @@ __all__ = ("call_object", "summary_object")
 
 
 _NOBODY = Absent(Reason.UNREADABLE, "the thread was gone before anybody looked")
-_HEAD = ("family", "type", "protocol", "state", "local", "peer")
 _UNSEEN = Absent(Reason.UNREADABLE, "the end of the call was not seen")
 
 
@@ -71,7 +70,7 @@ def _socket(socket: Traced | Absent, plain: Any) -> dict[str, Any] | None:
 
 def _head(head: Head | Absent, plain: Any) -> dict[str, Any]:
     if isinstance(head, Absent):
-        return {name: plain(f"socket.{name}", head) for name in _HEAD}
+        return {name: plain(f"socket.{name}", head) for name in Head.__dataclass_fields__}
     return {
         "family": head.family,
         "type": head.type,
