@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import drgn
@@ -25,19 +24,9 @@ if TYPE_CHECKING:
 __all__ = ("OtherEnds",)
 
 # Of a full socket what its kind and its owners are told by.
-_HELD = replace(
-    FULL,
-    fields=tuple(
-        field
-        for field in FULL.fields
-        if field.name in ("sk_type", "sk_protocol", "sk_socket", "sk_user_data", "sk_flags")
-    ),
-)
+_HELD = FULL.narrowed(("sk_type", "sk_protocol", "sk_socket", "sk_user_data", "sk_flags"))
 _HELD_STREAM = Group("held stream", (*_HELD.fields, *ULP.fields))
-_WHO = replace(
-    IDENTITY,
-    fields=tuple(field for field in IDENTITY.fields if field.name in ("skc_family", "skc_state", "netns")),
-)
+_WHO = IDENTITY.narrowed(("skc_family", "skc_state", "netns"))
 _PROTOCOLS = {
     "tcp": "tcp", "tcp-timewait": "tcp", "tcp-request": "tcp", "mptcp": "mptcp", "udp": "udp", "udplite": "udp",
 }  # fmt: skip

@@ -93,7 +93,7 @@ def plan_for(kernel: Kernel, kind: Kind, want: Want, *, options: bool) -> Plan:
 def _glance(kernel: Kernel, want: Want, groups: tuple[Group, ...]) -> Glance:
     def of(attributes: Sequence[str]) -> Pick:
         rows = rows_of(attributes)
-        narrow = (_narrowed(group, rows) for group in groups[: _TCP + 1])
+        narrow = (group.narrowed(rows) for group in groups[: _TCP + 1])
         return picker(kernel, kernel.reader(*narrow), attributes)
 
     return Glance(of(sorted(want.at_once & PICKS.keys())), cache(lambda name: of((name,))))
@@ -115,12 +115,4 @@ def _tcp(want: Want, members: frozenset[str]) -> tuple[Group, ...]:
     dropped = {"inode", "cgroup", "sk_prot_name"} - want.parts
     timers = TCP_TIMERS if "timers" in want.parts else Group("no timers", ())
     full = replace(FULL, fields=tuple(field for field in FULL.fields if field.name not in dropped))
-    return IDENTITY, full, _narrowed(SOCK, names), _narrowed(TCP, names), timers
-
-
-def _narrowed(group: Group, names: set[str]) -> Group:
-    """The rows that give one of ``names``, themselves or converted."""
-    fields = (
-        f for f in group.fields if f.name in names or any(convert.name in names for convert in f.converts)
-    )
-    return replace(group, fields=tuple(fields))
+    return IDENTITY, full, SOCK.narrowed(names), TCP.narrowed(names), timers

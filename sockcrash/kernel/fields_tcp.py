@@ -239,6 +239,6 @@ LISTENER = Group(
     "listener",
     (
         row("sk_max_ack_backlog", _I, "icsk_inet.sk.sk_max_ack_backlog"),
-        *(field for field in TCP.fields if field.name in _OF_LISTENER),
+        *TCP.narrowed(_OF_LISTENER).fields,
     ),
 )

@@ -17,6 +17,8 @@ from sockcrash.kernel.lost_types import no_types
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from drgn import Program, Type
 
 __all__ = (
@@ -78,6 +80,13 @@ class Group:
 
     name: str
     fields: tuple[Field, ...]
+
+    def narrowed(self, names: Collection[str]) -> Group:
+        """The rows that have one of these names, themselves or converted."""
+        fields = (
+            f for f in self.fields if f.name in names or any(convert.name in names for convert in f.converts)
+        )
+        return Group(self.name, tuple(fields))
 
 
 @dataclass(frozen=True, slots=True)

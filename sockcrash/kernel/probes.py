@@ -24,7 +24,7 @@ _HEAD_NAMES = (
 HEAD = Group(
     "head",
     (
-        *(one for one in IDENTITY.fields if one.name in _HEAD_NAMES),
+        *IDENTITY.narrowed(_HEAD_NAMES).fields,
         row("sk_type", "struct sock"),
         row("sk_protocol", "struct sock"),
     ),
