@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oracle.clock import Window
+from oracle.compare import Sample
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from drgn import Program
 
-__all__ = ("AGES", "FLICKERING", "as_tcp_info", "decoded", "members")
+    from oracle.truth import Truth
+
+__all__ = ("AGES", "FLICKERING", "as_tcp_info", "decoded", "members", "sample")
 
 Record = dict[str, Any]
 STATES = (
@@ -135,6 +140,14 @@ def decoded(prog: Program, raw: bytes) -> dict[str, str]:
 
     info = Object.from_bytes_(prog, "struct tcp_info", raw)
     return {name: str(int(getattr(info, name))) for name in members(prog)}
+
+
+def sample(prog: Program, truth: Truth, label: str, when: str) -> Sample:
+    """What the kernel said of a socket ``before`` or ``after``."""
+    raw = truth.tcp_info(label, when)
+    assert raw is not None, label
+    stamped = truth.raw[when]["options"][label]
+    return Sample(decoded(prog, raw), Window(stamped["start"] * 1000, stamped["end"] * 1000))
 
 
 def as_tcp_info(record: Record, names: Iterable[str]) -> dict[str, str | None]:

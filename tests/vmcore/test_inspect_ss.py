@@ -9,8 +9,7 @@ import pytest
 
 from harness import sockcrash_here
 from oracle import tcp_info
-from oracle.clock import Window
-from oracle.compare import Compared, Sample, Verdict, compare, summary
+from oracle.compare import Compared, Verdict, compare, summary
 from oracle.ours import as_ss, not_compared
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 LEAST_EQUAL = 0.95
+FLICKERING = frozenset(name.removeprefix("tcpi_") for name in tcp_info.FLICKERING)
 
 
 def wrong(found: list[Compared]) -> str:
@@ -39,6 +39,7 @@ def test_every_key_of_ss(dump: Dump, figures: Callable[[str], None]) -> None:
             truth.before[cookie],
             truth.after[cookie],
             dump.at,
+            flickering=FLICKERING,
             skipped=not_compared(dump.tcp[cookie]),
         )
     ]
@@ -117,17 +118,10 @@ def test_tcp_info(dump: Dump, figures: Callable[[str], None]) -> None:
     names = tcp_info.members(dump.prog)
     found: list[Compared] = []
     for label in dump.truth.tcp_sockets:
-        before, after = (_told(dump, label, when) for when in ("before", "after"))
+        before, after = (tcp_info.sample(dump.prog, dump.truth, label, when) for when in ("before", "after"))
         said = tcp_info.as_tcp_info(dump.labelled(label), names)
         found += compare(label, said, before, after, dump.at, tcp_info.AGES, tcp_info.FLICKERING)
     share, text = summary(found)
     figures(f"Linux {dump.series}, TCP_INFO, {len(dump.truth.tcp_sockets)} sockets: {text}")
     assert not wrong(found)
     assert share >= LEAST_EQUAL
-
-
-def _told(dump: Dump, label: str, when: str) -> Sample:
-    raw = dump.truth.tcp_info(label, when)
-    assert raw is not None, label
-    stamped = dump.truth.raw[when]["options"][label]
-    return Sample(tcp_info.decoded(dump.prog, raw), Window(stamped["start"] * 1000, stamped["end"] * 1000))
