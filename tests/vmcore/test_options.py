@@ -144,7 +144,9 @@ def judged(
                 ]  # the call returns a number of instructions, and the record as many bytes
             if raw in (answer, second.get(key)):
                 count["equal"] += 1
-            elif between(answer, second.get(key), raw) or (key == TCP_INFO and info_between(dump, label, raw)):
+            elif between(answer, second.get(key), raw) or (
+                key == TCP_INFO and info_between(dump, label, raw)
+            ):
                 count["moved"] += 1
             else:
                 wrong.append(f"{label} {path}: {raw}, the kernel says {answer} and then {second.get(key)}")
