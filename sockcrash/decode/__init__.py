@@ -203,7 +203,7 @@ def _full(
     fields |= {
         "type": name_in(uapi.TYPES, type_),
         "protocol": name_in(protocols_of(family), protocol),
-        "inode": NO_INODE if not socket else full.get("inode", NOT_WANTED),
+        "inode": _inode(socket, full),
         "uid": uid,
         "mark": mark,
         "cgroup": cgroup_path(kernel, full["cgroup"]) if "cgroup" in full else NOT_WANTED,
@@ -212,6 +212,12 @@ def _full(
     if sock:
         fields["sock"] = sock_section(kernel, sock)
     return quick(SocketRecord, fields)
+
+
+def _inode(socket: int | Absent, full: Section) -> int | Absent:
+    if isinstance(socket, Absent):
+        return socket
+    return full.get("inode", NOT_WANTED) if socket else NO_INODE
 
 
 def _facts(kernel: Kernel, fields: dict[str, Any], parts: Parts, armed: Section) -> Facts:

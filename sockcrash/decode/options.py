@@ -27,6 +27,7 @@ from sockcrash.kernel.options import (
     option_group,
 )
 from sockcrash.kernel.options.context import Context
+from sockcrash.kernel.options.origins import SET
 from sockcrash.kernel.options.origins import kernel as kernel_writes
 from sockcrash.kernel.options.row import Default
 from sockcrash.kernel.options.settings import read_settings
@@ -196,22 +197,36 @@ def plan_of(kernel: Kernel, kind: str, identity: Section, values: tuple[Any, ...
     return plans[key][1]
 
 
-def _traits(kernel: Kernel, kind: str, family: int, values: tuple[Any, ...]) -> tuple[bool, str]:
-    """Whether a listener made the socket, and its variant (see Context)."""
+def _traits(kernel: Kernel, kind: str, family: int, values: tuple[Any, ...]) -> tuple[bool | None, str]:
+    """Whether a listener made the socket, if that can be told, and its variant (see Context)."""
     known = deciding(kernel, kind, values)
     if kind == "tcp":
         device, device6, ulp = known
         syn_device = device if family == uapi.AF_INET else device6
-        return isinstance(syn_device, int) and syn_device != 0, ulp if isinstance(ulp, str) else ""
+        return _nonzero(syn_device), ulp if isinstance(ulp, str) else ""
     if kind == "packet":
         return False, OBSOLETE_PACKET if known[0] == uapi.SOCK_PACKET else ""
     if kind == "inet":
         type_, protocol = known
         return False, SMC if protocol == uapi.IPPROTO_SMC else STREAM if type_ == uapi.SOCK_STREAM else ""
-    if kind == "mptcp" and isinstance(known[0], int) and known[0]:
-        identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(known[0])
-        return _traits(kernel, "tcp", identity["skc_family"], section.unpacked)[0], ""
+    if kind == "mptcp":
+        return _nonzero(known[0]) and _subflow_accepted(kernel, known[0]), ""
     return False, ""
+
+
+def _subflow_accepted(kernel: Kernel, subflow: int) -> bool | None:
+    try:
+        identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(subflow)
+    except drgn.FaultError:
+        return None
+    return _traits(kernel, "tcp", identity["skc_family"], section.unpacked)[0]
+
+
+def _nonzero(value: int | Absent) -> bool | None:
+    """None where that is lost."""
+    if isinstance(value, Absent):
+        return None if value.lost else False
+    return value != 0
 
 
 def socket_options(
@@ -229,18 +244,25 @@ def socket_options(
     values = section.unpacked
     plan = plan or plan_of(kernel, kind, identity, values)
     found = plan.options(address, values, facts=facts, kept=kept)
-    return _with_first_subflow(kernel, found, values, facts=facts, kept=kept) if kind == "mptcp" else found
+    if kind != "mptcp":
+        return found
+    return _with_first_subflow(kernel, found, identity["skc_family"], values, facts=facts, kept=kept)
 
 
 def _with_first_subflow(
-    kernel: Kernel, own: list[OptionValue], values: tuple[Any, ...], *, facts: bool, kept: Kept
+    kernel: Kernel,
+    own: list[OptionValue],
+    family: int,
+    values: tuple[Any, ...],
+    *,
+    facts: bool,
+    kept: Kept,
 ) -> list[OptionValue]:
     """What an MPTCP socket answers for its first subflow: some options, or all once it fell back to TCP."""
     first, flags = deciding(kernel, "mptcp", values)
-    if not isinstance(first, int) or not first:
+    if not first and not (isinstance(first, Absent) and first.lost):
         return own
-    identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(first)
-    theirs = socket_options(kernel, "tcp", first, identity, section, facts=facts, kept=kept)
+    theirs = _of_subflow(kernel, family, first, facts=facts, kept=kept)
     if fell_back(kernel, flags):
         own = [option for option in own if option.level == "SOL_SOCKET"]
         taken = [option for option in theirs if option.level != "SOL_SOCKET"]
@@ -251,13 +273,30 @@ def _with_first_subflow(
     return sorted((*own, *through), key=lambda option: (LEVEL_ORDER[option.level], option.number))
 
 
+def _of_subflow(
+    kernel: Kernel, family: int, subflow: int | Absent, *, facts: bool, kept: Kept
+) -> list[OptionValue]:
+    try:
+        if isinstance(subflow, int):
+            identity, section = kernel.reader(IDENTITY, option_group("tcp")).sections(subflow)
+            return socket_options(kernel, "tcp", subflow, identity, section, facts=facts, kept=kept)
+    except drgn.FaultError as error:
+        subflow = kernel.unreadable(error)
+    return [
+        _absent(bound, subflow)
+        for bound in bound_options(kernel, "tcp")
+        if answers(bound.row, "tcp", family, "") and (facts or bound.row.origin is not kernel_writes)
+    ]
+
+
 def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> OptionValue:
     """The option of a row; members that garbage has been written over cost this one alone."""
     try:
         return _made(context, bound, inputs)
     except _GARBAGE as error:
         logger.debug("%s of %s", error, bound.row.name, exc_info=True)
-        return _absent(bound, _NONSENSE)
+        hole = _hole(inputs)
+        return _absent(bound, _NONSENSE if hole is None else hole)
     except drgn.FaultError as error:
         return _absent(bound, context.kernel.unreadable(error))
 
@@ -289,23 +328,26 @@ def _made(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
         return quick(OptionValue, fields)
     fields["text"] = row.text(context, value, *inputs) if row.text and hole is None else row.codec.text(value)
     fields["raw"] = _bytes(context, bound, value, inputs, hole) if bound.raw is None else bound.raw
-    fields["origin"] = row.origin(context, value, default, *inputs) if hole is None else None
+    lost = hole is not None or (isinstance(default, Absent) and default.lost)
+    origin = None if lost else row.origin(context, value, default, *inputs)
+    # What a listener hands on, or the kernel takes from a SYN, was not set by a call.
+    fields["origin"] = None if context.accepted is None and origin == SET else origin
     if default is not None and not isinstance(default, Absent):
         fields["default_text"] = row.codec.text(default)
     return quick(OptionValue, fields)
 
 
 def _hole(inputs: tuple[Any, ...]) -> Absent | None:
-    holes = [one for one in inputs if one.__class__ is Absent and one.reason is Reason.UNREADABLE]
+    holes = [one for one in inputs if one.__class__ is Absent and one.lost]
     return holes[0] if holes else None
 
 
 def _value(context: Context, bound: BoundOption, inputs: tuple[Any, ...], *, absent: bool) -> Any:
     row = bound.row
     fields = inputs[: len(row.fields)]
-    if absent and not row.lenient:
+    if absent:
         for one in fields:
-            if isinstance(one, Absent):
+            if isinstance(one, Absent) and (one.lost or not row.lenient):
                 return one
     return row.value(context, *fields) if row.value else fields[0]
 

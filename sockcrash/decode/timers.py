@@ -81,17 +81,15 @@ def _timer(
     ms_left: Callable[[Clock, int], int] = _of_jiffies,
 ) -> Timer:
     """A timer of which the expiry is in a unit that ``ms_left`` knows."""
+    if isinstance(armed, Absent):
+        return Timer(name, armed if armed.lost else False, armed)
     if not armed:
-        return _idle(name, armed)
+        return _IDLE[name]
     if isinstance(expires, Absent):
         return Timer(name, True, expires)
     if clock.lost is not None:
         return Timer(name, True, clock.lost)
     return Timer(name, True, ms_left(clock, expires))
-
-
-def _idle(name: str, armed: int | Absent) -> Timer:
-    return Timer(name, False, armed) if isinstance(armed, Absent) else _IDLE[name]
 
 
 def minisock_timers(clock: Clock, mini: Section) -> tuple[Timer, ...]:

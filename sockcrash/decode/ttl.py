@@ -148,9 +148,8 @@ def connection_gives_up(facts: Facts) -> GivesUp | Absent:
 def _unwatched(state: str, keepopen: bool, timers: Collection[Timer]) -> Absent:
     """A timer that can't be read may end it."""
     for timer in timers:
-        why = timer.expires_in_ms
-        if not timer.pending and isinstance(why, Absent) and why.reason is Reason.UNREADABLE:
-            return why
+        if isinstance(timer.pending, Absent):
+            return timer.pending
     return _NEVER_IDLE if state == "ESTABLISHED" and not keepopen else NO_TIMER
 
 

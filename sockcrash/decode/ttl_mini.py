@@ -28,7 +28,7 @@ def mini_gives_up(kernel: Kernel, mini: Section, state: str, net: int, timer: Ti
     """When a TIME_WAIT or NEW_SYN_RECV object in the namespace ``net`` goes."""
     left = timer.expires_in_ms
     if isinstance(left, Absent):
-        return NO_TIMER if not timer.pending else left
+        return left if left.lost else NO_TIMER
     clock = kernel.clock()
     wheel = Wheel(clock.jiffies, clock.hz)
     due = -(-left * clock.hz // 1000)

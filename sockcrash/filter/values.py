@@ -113,8 +113,12 @@ def _netid(record: SocketRecord) -> str:
     return NETIDS.get(record.kind) or NETIDS.get(f"{record.kind} {record.type}") or record.kind
 
 
-def _timers(record: SocketRecord) -> tuple[str, ...]:
-    return tuple(timer.name for timer in record.timers or () if timer.pending)
+def _timers(record: SocketRecord) -> tuple[str, ...] | Absent:
+    timers = record.timers or ()
+    for timer in timers:
+        if isinstance(timer.pending, Absent):
+            return timer.pending
+    return tuple(timer.name for timer in timers if timer.pending)
 
 
 _NONE = Absent(Reason.NOT_APPLICABLE, "a socket of this kind has none")

@@ -8,6 +8,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import drgn
+
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import FULL, IDENTITY, SOCK, row
 from sockcrash.kernel.fields_datagram import UDP
@@ -20,7 +22,7 @@ from sockcrash.kernel.fields_vsock import VSOCK
 from sockcrash.kernel.layout import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sockcrash.kernel.view import Kernel
 
@@ -119,8 +121,8 @@ def mini_kind(family: int, state: int) -> Kind | None:
     return _BY_STATE.get(state) if family in _INET else None
 
 
-def kind_at(kernel: Kernel, address: int) -> Kind:
-    """The kind of the socket object at an address.
+def kind_at(kernel: Kernel, address: int, among: Collection[str] = ()) -> Kind:
+    """The kind of the socket object at an address; ``among`` these, if it is known to be one of them.
 
     Of a mini socket nothing behind its common part is read. Raises drgn.FaultError.
     """
@@ -129,7 +131,15 @@ def kind_at(kernel: Kernel, address: int) -> Kind:
     kind = mini_kind(family, state)
     if kind is not None:
         return kind
-    ((type_, protocol),) = second.decode(second.fetch(address), clock, address)
+    try:
+        ((type_, protocol),) = second.decode(second.fetch(address), clock, address)
+    except drgn.FaultError:
+        possible = [
+            kind for kind in KINDS.values() if kind.name in among and family in kind.families and kind.full
+        ]
+        if len(possible) != 1:
+            raise
+        return possible[0]
     return kind_of(family, type_, protocol)
 
 

@@ -115,6 +115,14 @@ def _prove(kernel: Kernel, address: int, how: str) -> Handle:
         handle = attempt(kernel, found, address, how)
         if handle is not None:
             return handle
+    try:
+        kernel.reader(FULL).fetch(found.base)
+    except drgn.FaultError as error:
+        raise NotASocketError(
+            how,
+            f"{how}: {address:#x} can't be proved a socket: a part of what would tell is unreadable: {error}",
+            hint="inspect --all shows what is left of it, if it is one and in a table",
+        ) from None
     raise NotASocketError(
         how,
         f"{how}: {address:#x} is no socket, but {_offset(address - found.base)} an object of slab {found.cache_name}",

@@ -73,7 +73,7 @@ def handles_of(kernel: Kernel, walk: Iterable[Found], complain: Complain, how: s
     by_content = kind_by_content(kernel)
     for address, table, kinds, content in walk:
         try:
-            kind = kind_at(kernel, address) if content is None else by_content(content)
+            kind = kind_at(kernel, address, kinds) if content is None else by_content(content)
         except drgn.FaultError as error:
             complain(f"a socket at {address:#x} ({table}) is unreadable: {error}")
             continue

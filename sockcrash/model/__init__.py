@@ -233,7 +233,7 @@ class Timer:
     """A timer of a socket. ``expires_in_ms`` is negative when it is overdue."""
 
     name: str
-    pending: bool
+    pending: bool | Absent
     expires_in_ms: int | Absent
 
 
@@ -261,10 +261,10 @@ class OptionValue:
 
     @cached_property
     def differs(self) -> bool:
-        """Whether an untouched socket would show something else, as far as it can be told."""
+        """Whether an untouched socket would show something else; also where that can't be read."""
         if self.origin is None and self.default is not None and not isinstance(self.value, Absent):
             return bool(self.value != self.default)
-        return self.origin == "set"
+        return self.origin == "set" or (isinstance(self.value, Absent) and self.value.lost)
 
 
 _NO_CONTAINER = Absent(Reason.NOT_APPLICABLE, "its control group is no container's")

@@ -341,8 +341,11 @@ def _timers(timers: tuple[Timer, ...], absent: dict[str, str]) -> list[dict[str,
 
 
 @lru_cache(maxsize=1024)
-def _timer_object(name: str, pending: bool, left: int | Absent) -> tuple[dict[str, Any], dict[str, str]]:
+def _timer_object(
+    name: str, pending: bool | Absent, left: int | Absent
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Most timers of most sockets don't run, and are alike."""
-    why = {f"timers.{name}.expires_in_ms": str(left)} if isinstance(left, Absent) else {}
-    expires = None if isinstance(left, Absent) else left
-    return {"name": name, "pending": pending, "expires_in_ms": expires, "does": ACTIONS[name]}, why
+    values = {"pending": pending, "expires_in_ms": left}
+    why = {f"timers.{name}.{key}": str(value) for key, value in values.items() if isinstance(value, Absent)}
+    shown = {key: None if isinstance(value, Absent) else value for key, value in values.items()}
+    return {"name": name, **shown, "does": ACTIONS[name]}, why

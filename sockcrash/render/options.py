@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from sockcrash.model import Absent, OptionValue, SocketRecord
+from sockcrash.model import Absent, OptionValue, Reason, SocketRecord
 from sockcrash.render.escape import printable
 from sockcrash.render.units import show
 
@@ -34,9 +34,11 @@ _WIDTH = 110
 
 def value_text(option: OptionValue) -> str:
     """The value in words, or why there is none."""
-    if isinstance(option.value, Absent):
-        return f"({printable(option.value.detail)})" if option.value.detail else show(option.value)
-    return printable(option.text)
+    value = option.value
+    if not isinstance(value, Absent):
+        return printable(option.text)
+    explains_itself = value.detail and value.reason is not Reason.UNREADABLE
+    return f"({printable(value.detail)})" if explains_itself else show(value)
 
 
 def origin_text(option: OptionValue) -> str:
@@ -84,13 +86,19 @@ def options_text(record: SocketRecord, *, every: bool) -> Iterator[str]:
 
 
 def options_sentences(record: SocketRecord) -> Iterator[str]:
-    """Options that differ in a few lines: those that were set, those from each listener, those that can't be told."""
+    """Options that differ in a few lines: those that were set, those from each listener, those that can't be told.
+
+    Names of those that can't be read stand behind the reason.
+    """
     if isinstance(record.options, Absent):
         yield show(record.options)
         return
     parts: dict[str, list[str]] = {}
     for option in record.options or ():
-        parts.setdefault(_whence(option), []).append(f"{option.name} {value_text(option)}")
+        if isinstance(option.value, Absent):
+            parts.setdefault(f"{value_text(option)}: ", []).append(option.name)
+        else:
+            parts.setdefault(_whence(option), []).append(f"{option.name} {value_text(option)}")
     for whence, words in parts.items():
         yield from textwrap.wrap(
             f"{whence}{', '.join(words)}", _WIDTH, break_long_words=False, break_on_hyphens=False

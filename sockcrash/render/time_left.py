@@ -34,11 +34,15 @@ _MOST_STEPS = 4
 
 
 def timers_lines(record: SocketRecord) -> Iterator[str]:
-    """One line for each timer that runs, the soonest first."""
-    running = [timer for timer in record.timers or () if timer.pending]
+    """One line for each timer that runs, the soonest first, and one for those of which it can't be told."""
+    timers = record.timers or ()
+    running = [timer for timer in timers if timer.pending]
+    lost = [(timer.name, timer.pending) for timer in timers if isinstance(timer.pending, Absent)]
     for timer in sorted(running, key=_soonest):
         yield f"{_when(timer.expires_in_ms)}: {_action(record, timer)}"
-    if not running:
+    if lost:
+        yield f"{show(lost[0][1])}: {', '.join(name for name, _ in lost)}"
+    elif not running:
         yield "none is running"
 
 

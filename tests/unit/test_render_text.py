@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,10 +22,11 @@ from records import (
     timer,
     timewait_record,
 )
-from sockcrash.model import Absent, Endpoint, Owner, Reason, Section
+from sockcrash.model import Absent, Endpoint, OptionValue, Owner, Reason, Section, Timer
 from sockcrash.model.waiting import GivesUp
 from sockcrash.render.crash import fields_crash, members, record_crash, whole
 from sockcrash.render.escape import printable
+from sockcrash.render.json import record_object
 from sockcrash.render.story import story
 from sockcrash.render.text import fields_text, record_text
 from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show
@@ -229,6 +232,21 @@ def test_one_screen() -> None:
     text = record_text(tcp_record(timers=(timer("retransmit", 5),)))
 
     assert len(text.splitlines()) <= 24
+
+
+def test_what_can_not_be_read_is_not_said_to_be_idle_or_untouched() -> None:
+    lost = Absent(Reason.UNREADABLE, "0xffff888000001000")
+    unknown = OptionValue("IPPROTO_TCP", "TCP_NODELAY", 1, lost, "", None, lost, "tcp_sock.nonagle", 0)
+    known = replace(unknown, name="SO_MARK", value=7, text="7", origin="set", raw=b"", default=0)
+    record = tcp_record(timers=(Timer("keepalive", lost, lost),), options=(known, unknown))
+
+    text = record_text(record)
+
+    assert "timers     (unreadable: 0xffff888000001000): keepalive" in text
+    assert "options    SO_MARK 7\n             (unreadable: 0xffff888000001000): TCP_NODELAY" in text
+    assert unknown.differs
+    (shown,) = record_object(record)["timers"]
+    assert (shown["pending"], shown["expires_in_ms"]) == (None, None)
 
 
 # ---- what it is doing

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
-FAILED, PARTLY = 1, 4
+FAILED, NO_SOCKET, PARTLY = 1, 3, 4
 # Their tables are variables of modules, which nothing names when the modules' BTF is in a hole.
 OF_MODULES = frozenset({"vsock"})
 # Types of a module are lost when the module's own BTF, or its place in the list of modules, is.
@@ -74,10 +74,37 @@ def differences(found: list[Record], whole: list[Record]) -> list[str]:
             continue
         for key in expected.keys() - ABOUT:
             ours, theirs = record.get(key), expected[key]
-            if key in ("timers", "options") and ours is not None and theirs is not None:
+            if key == "options" and ours is not None and theirs is not None:
+                wrong += [f"{record['address']} {text}" for text in lost_options(record, expected)]
                 continue
+            if key == "timers":
+                ours, theirs = by_name(ours), by_name(theirs)
             wrong += [f"{record['address']} {text}" for text in lost(ours, theirs, key, record["absent"])]
     return wrong
+
+
+def by_name(members: list[Record] | None) -> dict[str, Record] | None:
+    """Timers, as their paths in ``absent`` have it."""
+    return members and {one["name"]: one for one in members}
+
+
+def lost_options(found: Record, expected: Record) -> Iterator[str]:
+    """Likewise options, of which either may have more; one that can't be read is absent as a whole."""
+    theirs = {(one["level"], one["name"]): one for one in expected["options"]}
+    ours = {(one["level"], one["name"]): one for one in found["options"]}
+    for key, option in ours.items():
+        path = f"options.{'.'.join(key)}"
+        if not found["absent"].get(path, "").startswith(LOST):
+            other = theirs.get(key)
+            if option["origin"] not in (None, other and other["origin"]):
+                yield f"{path}: {option}, in the whole dump {other}"
+            if other is not None and option["value"] != other["value"]:
+                yield f"{path}: {option}, in the whole dump {other}"
+    for key in theirs.keys() - ours.keys():
+        if key[0] == "SOL_TLS" and found["absent"].get("options.IPPROTO_TCP.TCP_ULP", "").startswith(LOST):
+            continue
+        if theirs[key]["inherited_from"] is None:  # else what tells that it was set may be lost
+            yield f"options.{'.'.join(key)}: not shown, in the whole dump {theirs[key]}"
 
 
 def partly(dump: Dump, ended: Ended) -> list[Record]:
@@ -154,24 +181,54 @@ def test_one_page_of_a_socket_on_two(dump_6_1: Dump, damaged: Damaged) -> None:
     assert [one for one in found["tcp"].values() if one is not None]
 
 
+def cut_in_two(dump: Dump) -> tuple[Record, int]:
+    """A connection whose struct sock begins on one page and ends on the next, and that next page."""
+    head = dump.prog.type("struct sock").size
+    for record in dump.records:
+        address = int(record["address"], 16)
+        following = address // PAGE * PAGE + PAGE
+        known = (record["kind"], record["family"], record["state"])
+        if known == ("tcp", "AF_INET", "ESTABLISHED") and address + head > following + 8:
+            return record, page_of(dump, following)
+    raise AssertionError("no struct sock lies on two pages")
+
+
+def test_half_a_struct_sock(dump_6_1: Dump, damaged: Damaged) -> None:
+    """What its table and its first page tell is shown; nothing is said of its timers, options and owners."""
+    whole, page = cut_in_two(dump_6_1)
+    core = damaged.with_holes([page])
+    (found,) = [
+        one for one in partly(dump_6_1, inspect(dump_6_1, core)) if one["address"] == whole["address"]
+    ]
+    assert (found["state"], found["local"], found["peer"]) == (whole["state"], whole["local"], whole["peer"])
+    assert {one["pending"] for one in found["timers"] if one["name"] != "fin-wait2"} == {None}
+    (nodelay,) = [one for one in found["options"] if one["name"] == "TCP_NODELAY"]
+    assert (nodelay["value"], nodelay["origin"]) == (None, None)
+    ends = "tcp:{local[address]}:{local[port]}-{peer[address]}:{peer[port]}"
+    whole_text = inspect(dump_6_1, core, ends.format(**whole)).out
+    text = whole_text[whole_text.index(f"ESTABLISHED  {whole['address']}") :].split("\n\n")[0]
+    assert "none is running" not in text
+    assert "untouched" not in text
+    for command in ("inspect", "options"):
+        ended = sockcrash_process(command, "-c", str(core), "-s", str(dump_6_1.vmlinux), whole["address"])
+        assert ended.status == NO_SOCKET
+        assert "can't be proved a socket: a part of what would tell is unreadable" in ended.err
+
+
 def test_a_filter_on_what_is_gone(dump_6_1: Dump, damaged: Damaged) -> None:
     """It selects no socket of which it can't tell, and says that there are some."""
-    size = dump_6_1.prog.type("struct tcp_sock").size
-    tcp = [int(one["address"], 16) for one in dump_6_1.records if one["kind"] == "tcp"]
-    head = dump_6_1.prog.type("struct sock").size
-    begins = {
-        page_of(dump_6_1, int(one["address"], 16) + at) for one in dump_6_1.records for at in (0, head - 1)
-    }
-    ends = {page_of(dump_6_1, address + size - 1) for address in tcp} - begins
-    assert ends, "pages that hold nothing but ends of sockets"
-    core = damaged.with_holes(sorted(ends))
+    whole, page = cut_in_two(dump_6_1)
+    core = damaged.with_holes([page])
     options = ("-c", str(core), "-s", str(dump_6_1.vmlinux), "--format", "jsonl", "-o", "address")
-    ended = sockcrash_process("list", *options, "kind = tcp")
-    assert (ended.status, ended.err, len(ended.records)) == (0, "", len(tcp))
-    ended = sockcrash_process("list", *options, "kind = tcp and snd_cwnd > 0")
-    assert ended.status == PARTLY
-    assert "snd_cwnd can't be told of some sockets" in ended.err
-    assert 0 < len(ended.records) < len(tcp)
+    listed = sockcrash_process("list", *options, "kind = tcp")
+    assert "can't be told" not in listed.err
+    for term, name in (("snd_cwnd > 0", "snd_cwnd"), ("timers != keepalive", "timers")):
+        ended = sockcrash_process("list", *options, f"kind = tcp and {term}")
+        assert ended.status == PARTLY
+        assert f"{name} can't be told of some sockets" in ended.err
+        assert whole["address"] in {one["address"] for one in listed.records}
+        assert whole["address"] not in {one["address"] for one in ended.records}
+        assert ended.records
 
 
 def test_text_of_a_socket_with_a_hole(dump_6_1: Dump, damaged: Damaged) -> None:

@@ -20,9 +20,9 @@ __all__ = ("Context",)
 class Context:
     """One socket's surroundings.
 
-    ``accepted``: it was made by a listener. ``variant`` is the upper layer protocol of a TCP socket; of packet and inet
-    sockets the type or protocol that answers other options. ``address`` is its struct sock, or 0 for rows that don't
-    look beyond fields.
+    ``accepted``: it was made by a listener, None where that can't be told. ``variant`` is the upper layer protocol of a
+    TCP socket; of packet and inet sockets the type or protocol that answers other options. ``address`` is its struct
+    sock, or 0 for rows that don't look beyond fields.
     """
 
     kernel: Kernel
@@ -31,7 +31,7 @@ class Context:
     family: int
     net: int
     settings: Mapping[str, Any]
-    accepted: bool = False
+    accepted: bool | None = False
     variant: str = ""
     address: int = 0
 

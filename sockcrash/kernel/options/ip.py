@@ -123,7 +123,7 @@ def route_mtu(context: Context, dst: int) -> Any:
         return context.kernel.unreadable(error)
     if size is None:
         return absent("IPsec is on the way")
-    return size or NOT_CONNECTED
+    return NOT_CONNECTED if size == 0 else size
 
 
 _OPTIONS = (
@@ -245,7 +245,7 @@ _DST = field("sock", "sk_dst_cache")
 
 def _not_of_accepted(context: Context, *_: Any) -> bool:
     """tcp_v4_syn_recv_sock() keeps facts of the SYN there; no stream socket can set it."""
-    return context.accepted
+    return bool(context.accepted)
 
 
 ROWS = (

@@ -151,7 +151,7 @@ def _mtu_text(_context: Context, value: int, _dst: int, asked: int) -> str:
 
 def _accepted(context: Context, *_: Any) -> bool:
     """tcp_v6_syn_recv_sock() keeps facts of the SYN there; no stream socket can set it."""
-    return context.accepted
+    return bool(context.accepted)
 
 
 _CONNECTABLE = ("tcp", "udp", "udplite")

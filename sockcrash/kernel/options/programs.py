@@ -58,6 +58,9 @@ def _program(kernel: Kernel, address: int) -> _Program | Absent:
 
 def _read(kernel: Kernel, address: int) -> _Program | Absent:
     (section,) = kernel.reader(_PROGRAM).sections(address)
+    lost = next((one for one in section.unpacked if isinstance(one, Absent) and one.lost), None)
+    if lost is not None:
+        return lost
     name = section["program_name"]
     number = section["id"]
     instructions = None

@@ -77,6 +77,9 @@ def _mtu(context: Context, dst: int) -> int | Absent | None:
     (route,) = kernel.reader(_DST).sections(dst)
     if isinstance(route["xfrm"], int) and route["xfrm"]:
         return None
+    for name in ("family", "tunnel_flags", "tunnel_headroom"):
+        if isinstance(route[name], Absent) and route[name].lost:
+            return route[name]  # type: ignore[no-any-return]
     value: int | Absent = (
         _mtu4(context, dst, route) if route["family"] == uapi.AF_INET else _mtu6(kernel, route)
     )
@@ -102,14 +105,16 @@ def _mtu4(context: Context, dst: int, route: Section) -> int | Absent:
     return min(size, 576 if locked and table["rt_uses_gateway"] else _IP_MAX_MTU)
 
 
-def _mtu6(kernel: Kernel, route: Section) -> int:
+def _mtu6(kernel: Kernel, route: Section) -> int | Absent:
     """ip6_mtu()"""
-    size = _metric(kernel, route, RTAX_MTU) or route["device_mtu6"]
-    return _IPV6_MIN_MTU if isinstance(size, Absent) else min(size, _IP6_MAX_MTU)
+    size: int | Absent = _metric(kernel, route, RTAX_MTU) or route["device_mtu6"]
+    if isinstance(size, Absent):
+        return size if size.lost else _IPV6_MIN_MTU
+    return min(size, _IP6_MAX_MTU)
 
 
-def hop_limit(kernel: Kernel, dst: int) -> int | None:
+def hop_limit(kernel: Kernel, dst: int) -> int | Absent | None:
     """ip6_dst_hoplimit() of a ``struct dst_entry *``; None where the namespace's setting rules."""
     (route,) = kernel.reader(_DST).sections(dst)
-    limit = _metric(kernel, route, RTAX_HOPLIMIT) or route["device_hop_limit"]
-    return limit if isinstance(limit, int) else None
+    limit: int | Absent = _metric(kernel, route, RTAX_HOPLIMIT) or route["device_hop_limit"]
+    return None if isinstance(limit, Absent) and not limit.lost else limit

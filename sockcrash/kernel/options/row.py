@@ -55,10 +55,10 @@ class Option:
 
     ``fields`` are the members that make the value: ``value(context, *fields)``, or the first of them as it is.
     ``marks`` are further members that only ``default``, ``origin`` and ``text`` look at; those get fields and marks.
-    A field that is absent makes the value absent, unless the row is ``lenient``. ``default`` is a plain value or a
-    Default; None stands for facts, which have none. ``kinds`` and ``families`` say which sockets have the option.
-    ``also`` names other levels at which the kernel answers it alike. ``text(context, value, *inputs)`` and
-    ``bytes_of(context, value, *inputs)`` stand for the codec's where those aren't enough. getsockopt(2) gives it in
+    A field that is absent makes the value absent, unless the row is ``lenient`` and the field is not lost. ``default``
+    is a plain value or a Default; None stands for facts, which have none. ``kinds`` and ``families`` say which sockets
+    have the option. ``also`` names other levels at which the kernel answers it alike. ``text(context, value, *inputs)``
+    and ``bytes_of(context, value, *inputs)`` stand for the codec's where those aren't enough. getsockopt(2) gives it in
     kernels that have all of ``given``; ``raw`` is the reason why its bytes are never shown. ``fresh`` rows look at the
     clock, or at what their first field points to, so that equal fields don't mean equal values unless the first is 0.
     ``carried`` is the index of the field by which an accepted socket is compared with its listener, where that is not

@@ -202,7 +202,8 @@ def _buf_lock_origin(
         (settings.TCP_WMEM, settings.TCP_RMEM) if streams else (settings.WMEM_DEFAULT, settings.RMEM_DEFAULT)
     )
     sizes = ((_SNDBUF_LOCK, sndbuf, send), (_RCVBUF_LOCK, rcvbuf, receive))
-    explained = all(size != context.setting(setting) for lock, size, setting in sizes if value & lock)
+    locked = [(size, context.setting(setting)) for lock, size, setting in sizes if value & lock]
+    explained = all(isinstance(usual, int) and size != usual for size, usual in locked)
     return KERNEL if explained else None
 
 

@@ -157,10 +157,12 @@ def _fastopen_origin(_context: Context, value: int, default: int, _queue: int, b
     return None if value == backlog else SET
 
 
-def _quickack(context: Context, pingpong: int) -> int:
+def _quickack(context: Context, pingpong: int) -> int | Absent:
     """inet_csk_in_pingpong_mode(); the threshold is 1 where it is no sysctl (4d8f24eeedc5)."""
     threshold = context.setting(settings.TCP_PINGPONG_THRESH)
-    return int(pingpong < (threshold if isinstance(threshold, int) else 1))
+    if isinstance(threshold, Absent):
+        return threshold if threshold.lost else int(pingpong < 1)
+    return int(pingpong < threshold)
 
 
 def _timestamp(context: Context, _state: int, offset: int, in_us: Any) -> int:
@@ -212,7 +214,7 @@ def _jiffies_us(context: Context, jiffies: int) -> int:
 def _setting_or(setting: settings.Setting, constant: int) -> Default:
     def default(context: Context, *_: Any) -> Any:
         value = context.setting(setting)
-        return value if isinstance(value, int) else constant
+        return constant if isinstance(value, Absent) and not value.lost else value
 
     return Default(default, setting)
 
