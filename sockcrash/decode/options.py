@@ -29,7 +29,7 @@ from sockcrash.kernel.options import (
 from sockcrash.kernel.options.context import Context
 from sockcrash.kernel.options.origins import SET
 from sockcrash.kernel.options.origins import kernel as kernel_writes
-from sockcrash.kernel.options.row import Default
+from sockcrash.kernel.options.row import Default, first_lost
 from sockcrash.kernel.options.settings import read_settings
 from sockcrash.model import Absent, OptionValue, Reason, quick
 
@@ -295,7 +295,7 @@ def _make(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
         return _made(context, bound, inputs)
     except _GARBAGE as error:
         logger.debug("%s of %s", error, bound.row.name, exc_info=True)
-        hole = _hole(inputs)
+        hole = first_lost(inputs)
         return _absent(bound, _NONSENSE if hole is None else hole)
     except drgn.FaultError as error:
         return _absent(bound, context.kernel.unreadable(error))
@@ -310,7 +310,7 @@ def _made(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
     row = bound.row
     absent = Absent in map(type, inputs)
     value = _value(context, bound, inputs, absent=absent) if bound.lost is None else bound.lost
-    hole = _hole(inputs) if absent else None
+    hole = first_lost(inputs) if absent else None
     default, source = _default(context, bound, inputs, hole)
     fields = {
         "level": row.level,
@@ -335,11 +335,6 @@ def _made(context: Context, bound: BoundOption, inputs: tuple[Any, ...]) -> Opti
     if default is not None and not isinstance(default, Absent):
         fields["default_text"] = row.codec.text(default)
     return quick(OptionValue, fields)
-
-
-def _hole(inputs: tuple[Any, ...]) -> Absent | None:
-    holes = [one for one in inputs if one.__class__ is Absent and one.lost]
-    return holes[0] if holes else None
 
 
 def _value(context: Context, bound: BoundOption, inputs: tuple[Any, ...], *, absent: bool) -> Any:

@@ -12,7 +12,7 @@ import drgn
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.options.codecs import items, shown
-from sockcrash.kernel.options.row import SET_ONLY, Option, absent, field
+from sockcrash.kernel.options.row import SET_ONLY, Option, absent, field, first_lost
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
@@ -58,15 +58,13 @@ def _program(kernel: Kernel, address: int) -> _Program | Absent:
 
 def _read(kernel: Kernel, address: int) -> _Program | Absent:
     (section,) = kernel.reader(_PROGRAM).sections(address)
-    lost = next((one for one in section.unpacked if isinstance(one, Absent) and one.lost), None)
+    lost = first_lost(section.unpacked)
     if lost is not None:
         return lost
     name = section["program_name"]
     number = section["id"]
     instructions = None
     if section["orig_prog"]:
-        if isinstance(section["len"], Absent):
-            return section["len"]
         length = min(section["len"], MAX_INSTRUCTIONS)
         raw = kernel.read(section["filter"], length * 8)
         instructions = [list(code) for code in struct.iter_unpack(kernel.byte_order + "HBBI", raw)]

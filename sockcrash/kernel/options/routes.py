@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sockcrash.kernel import uapi
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group
+from sockcrash.kernel.options.row import first_lost
 from sockcrash.model import Absent, Section
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def _mtu(context: Context, dst: int) -> int | Absent | None:
     (route,) = kernel.reader(_DST).sections(dst)
     if isinstance(route["xfrm"], int) and route["xfrm"]:
         return None
-    for name in ("family", "tunnel_flags", "tunnel_headroom"):
-        if isinstance(route[name], Absent) and route[name].lost:
-            return route[name]  # type: ignore[no-any-return]
+    lost = first_lost(route[name] for name in ("family", "tunnel_flags", "tunnel_headroom"))
+    if lost is not None:
+        return lost
     value: int | Absent = (
         _mtu4(context, dst, route) if route["family"] == uapi.AF_INET else _mtu6(kernel, route)
     )

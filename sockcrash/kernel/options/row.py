@@ -11,7 +11,7 @@ from sockcrash.kernel.options.origins import Origin, differs
 from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sockcrash.kernel.options.codecs import Codec
     from sockcrash.kernel.options.settings import Setting
@@ -26,6 +26,7 @@ __all__ = (
     "absent",
     "bit",
     "field",
+    "first_lost",
     "no_trace",
     "nonzero",
 )
@@ -106,6 +107,11 @@ def bit(ctype: str, path: str, enumerator: str, *older: Place, name: str = "") -
 def absent(why: str, reason: Reason = Reason.NOT_APPLICABLE) -> Absent:
     """A value that is not there, and why."""
     return Absent(reason, why)
+
+
+def first_lost(values: Iterable[Any]) -> Absent | None:
+    """The first of some members that can't be told."""
+    return next((one for one in values if one.__class__ is Absent and one.lost), None)
 
 
 def no_trace(why: str) -> dict[str, Any]:
