@@ -88,7 +88,7 @@ class Ledger:
         counts["compared"] += 1
         if _same(key, mine.raw, first) or _same(key, mine.raw, second):
             counts["equal"] += 1
-        elif first != second or (isinstance(mine.raw, Absent) and mine.name in _OF_ROUTES):
+        elif first != second or (mine.name in _OF_ROUTES and _one_refuses(mine.raw, first)):
             counts["moved"] += 1
         else:
             memory = str(mine.raw) if isinstance(mine.raw, Absent) else mine.raw.hex()
@@ -115,6 +115,10 @@ def _same(key: Key, mine: bytes | Absent, answer: bytes | int) -> bool:
         # The length that the call returns counts instructions of 8 bytes: a record may hold just as many bytes.
         return mine.startswith(answer)
     return mine == answer
+
+
+def _one_refuses(mine: bytes | Absent, answer: bytes | int) -> bool:
+    return isinstance(mine, Absent) is not isinstance(answer, int)
 
 
 def _is_refusal(raw: Absent) -> bool:

@@ -72,6 +72,24 @@ def test_where_an_option_is_entered(
     assert outcome(memory, before, after) == column
 
 
+@pytest.mark.parametrize(
+    ("memory", "answer", "moved"),
+    [
+        (ON, errno.ENOTCONN, 1),
+        (Absent(Reason.NOT_APPLICABLE, "ENOTCONN: no route"), ON, 1),
+        (ON, OFF, 0),
+    ],
+)
+def test_a_cached_route_comes_and_goes_between_two_looks(
+    memory: bytes | Absent, answer: bytes | int, moved: int
+) -> None:
+    """The size that it has does not."""
+    ledger = Ledger()
+    ledger.compare("s", [option(memory, "IP_MTU", "IPPROTO_IP", 14)], {(0, 14): answer}, {(0, 14): answer})
+    (tally,) = ledger.account().tallies
+    assert (tally.moved, len(ledger.account().disagreements)) == (moved, 1 - moved)
+
+
 def test_an_answer_without_a_row_speaks_against_us() -> None:
     ledger = Ledger()
     ledger.compare("a", [], {(6, 99): ON}, {(6, 99): ON})
