@@ -49,7 +49,9 @@ def _queues(kernel: Kernel, parts: Parts) -> dict[str, int | Absent]:
     if parts.identity["skc_state"] != uapi.LISTEN:
         return parts.memory_queues()
     first = parts.own["first"]
-    if not isinstance(first, int) or not first:
+    if isinstance(first, Absent) and first.lost:
+        return dict.fromkeys(("recv_q", "send_q"), first)
+    if not first:
         return parts.memory_queues()
     try:
         (sock,) = kernel.reader(SOCK).sections(first)

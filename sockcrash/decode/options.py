@@ -262,8 +262,14 @@ def _with_first_subflow(
     first, flags = deciding(kernel, "mptcp", values)
     if not first and not (isinstance(first, Absent) and first.lost):
         return own
+    fallen = fell_back(kernel, flags)
+    if isinstance(fallen, Absent) and fallen.lost:
+        lost = _lost(kernel, "mptcp", family, fallen, facts=facts)
+        own = [option for option in own if option.level == "SOL_SOCKET"]
+        own += [option for option in lost if option.level != "SOL_SOCKET"]
+        first = fallen
     theirs = _of_subflow(kernel, family, first, facts=facts, kept=kept)
-    if fell_back(kernel, flags):
+    if fallen:
         own = [option for option in own if option.level == "SOL_SOCKET"]
         taken = [option for option in theirs if option.level != "SOL_SOCKET"]
     else:
@@ -282,10 +288,15 @@ def _of_subflow(
             return socket_options(kernel, "tcp", subflow, identity, section, facts=facts, kept=kept)
     except drgn.FaultError as error:
         subflow = kernel.unreadable(error)
+    return _lost(kernel, "tcp", family, subflow, facts=facts)
+
+
+def _lost(kernel: Kernel, kind: str, family: int, why: Absent, *, facts: bool) -> list[OptionValue]:
+    """Every option of a kind, and why none can be told."""
     return [
-        _absent(bound, subflow)
-        for bound in bound_options(kernel, "tcp")
-        if answers(bound.row, "tcp", family, "") and (facts or bound.row.origin is not kernel_writes)
+        _absent(bound, why)
+        for bound in bound_options(kernel, kind)
+        if answers(bound.row, kind, family, "") and (facts or bound.row.origin is not kernel_writes)
     ]
 
 

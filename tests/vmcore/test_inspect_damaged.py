@@ -93,18 +93,23 @@ def lost_options(found: Record, expected: Record) -> Iterator[str]:
     theirs = {(one["level"], one["name"]): one for one in expected["options"]}
     ours = {(one["level"], one["name"]): one for one in found["options"]}
     for key, option in ours.items():
-        path = f"options.{'.'.join(key)}"
+        path, other = f"options.{'.'.join(key)}", theirs.get(key)
         if not found["absent"].get(path, "").startswith(LOST):
-            other = theirs.get(key)
-            if option["origin"] not in (None, other and other["origin"]):
-                yield f"{path}: {option}, in the whole dump {other}"
-            if other is not None and option["value"] != other["value"]:
+            origins = (
+                None,
+                other and other["origin"],
+                "kernel" if other and other["inherited_from"] else None,
+            )
+            if option["origin"] not in origins or (other and option["value"] != other["value"]):
                 yield f"{path}: {option}, in the whole dump {other}"
     for key in theirs.keys() - ours.keys():
-        if key[0] == "SOL_TLS" and found["absent"].get("options.IPPROTO_TCP.TCP_ULP", "").startswith(LOST):
-            continue
-        if theirs[key]["inherited_from"] is None:  # else what tells that it was set may be lost
-            yield f"options.{'.'.join(key)}: not shown, in the whole dump {theirs[key]}"
+        other = theirs[key]
+        unsure = (
+            other["inherited_from"] or other["value"] == other["default"]
+        )  # what tells that it was set is lost
+        no_ulp = key[0] == "SOL_TLS" and "options.IPPROTO_TCP.TCP_ULP" in found["absent"]
+        if not unsure and not no_ulp:
+            yield f"options.{'.'.join(key)}: not shown, in the whole dump {other}"
 
 
 def partly(dump: Dump, ended: Ended) -> list[Record]:
