@@ -104,8 +104,10 @@ class Command:
 def _become(argv: Sequence[str], identity: Identity | None, wait: int, said: int) -> None:
     """In the child: wait, change the user, and exec."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(signal.getsignal(number)):  # what nohup(1) has it ignore stays ignored
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         if not os.read(wait, 1):
             os._exit(0)
         environment = dict(os.environ)
@@ -116,7 +118,8 @@ def _become(argv: Sequence[str], identity: Identity | None, wait: int, said: int
             environment |= {"HOME": identity.home, "USER": identity.name, "LOGNAME": identity.name}
         os.set_inheritable(said, False)
         os.execvpe(argv[0], list(argv), environment)
-    except OSError as error:
-        os.write(said, f"{argv[0]} can't be run: {error.strerror}".encode())
+    except (OSError, ValueError, OverflowError) as error:  # ValueError: an empty name
+        why = getattr(error, "strerror", None) or error
+        os.write(said, f"{argv[0]!r} can't be run: {why}".encode(errors="backslashreplace"))
     finally:
         os._exit(_FAILED)

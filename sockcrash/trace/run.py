@@ -72,14 +72,22 @@ class Ending:
 
 @contextlib.contextmanager
 def ending_signals() -> Iterator[Ending]:
-    """SIGINT, SIGTERM and SIGHUP note themselves in the Ending instead of killing the process; SIGCHLD wakes it."""
+    """SIGINT, SIGTERM and SIGHUP note themselves in the Ending instead of killing the process; SIGCHLD wakes it.
+
+    A SIGHUP that is ignored, as nohup(1) has it, stays ignored.
+    """
     inner, outer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     ending = Ending(None, inner)
 
     def note(number: int, _frame: FrameType | None) -> None:
         ending.signal = number
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    before = {
+        number: signal.signal(number, note)
+        for number in _SIGNALS
+        if not (ignored and number == signal.SIGHUP)
+    }
     before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
     wakeup = signal.set_wakeup_fd(outer, warn_on_full_buffer=False)
     try:

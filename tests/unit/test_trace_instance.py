@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from sockcrash.errors import TargetError, UsageError
 from sockcrash.trace import tracefs as tracefs_module
 from sockcrash.trace.command import Command, caller
 from sockcrash.trace.instance import Instance, clean_up, is_ours
+from sockcrash.trace.run import ending_signals
 from sockcrash.trace.tracefs import Tracefs, open_tracefs
 
 
@@ -154,3 +156,30 @@ def test_a_command_that_is_abandoned_never_runs(tmp_path: Path) -> None:
     command = Command(["touch", str(path)], None)
     command.abandon()
     assert (command.exit_status, path.exists()) == (0, False)
+
+
+def test_a_command_without_a_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="can't be run"):
+        Command([""], None).go()
+
+
+def test_what_nohup_has_ignored_stays_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "status"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_signals() as ending:
+            os.kill(os.getpid(), signal.SIGHUP)
+            command = Command(["cp", "/proc/self/status", str(path)], None)
+            command.go()
+            command.wait()
+            assert ending.signal is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert ending.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    (ignored,) = (
+        int(line.split()[1], 16) for line in path.read_text().splitlines() if line.startswith("SigIgn:")
+    )
+    assert ignored & (1 << signal.SIGHUP - 1)
+    assert not ignored & (1 << signal.SIGPIPE - 1)
