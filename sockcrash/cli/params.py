@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 __all__ = (
     "FORMATS",
+    "Seconds",
     "drgn_option",
     "filter_option",
     "holder_options",
@@ -29,6 +31,18 @@ LOGGERS = ("sockcrash", "drgn")
 Command = Callable[..., Any]
 
 _PATH = click.Path(readable=False)  # only for completion: what a path won't do for is said when it is opened
+
+
+class Seconds(click.FloatRange):
+    """A time that can be slept: no more than a year, and a number."""
+
+    def __init__(self, min: float) -> None:
+        super().__init__(min=min, max=366 * 86400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As FloatRange, to which NaN lies in every range."""
+        seconds = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is no time.", param, ctx) if math.isnan(seconds) else seconds
 
 
 def _split_commas(

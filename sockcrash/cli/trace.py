@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from sockcrash.cli.params import output_options, target_options
+from sockcrash.cli.params import Seconds, output_options, target_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ _COMM_BYTES = 15
     help="Only sockets with this port at either end. (repeatable)",
 )
 @click.option("--failed", is_flag=True, help="Only calls that fail.")
-@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="End after this time.")
+@click.option("--duration", type=Seconds(min=0), metavar="SECONDS", help="End after this time.")
 @click.option("--check", is_flag=True, help="Read each option back from memory: did it take effect?")
 @click.option(
     "--buffer-size",
@@ -112,9 +112,14 @@ def _wanted(given: dict[str, Any]) -> Wanted:
     from sockcrash.trace.probes import Wanted
 
     for comm in given["comms"]:
-        if not comm.isprintable() or set(comm) & set('"\\') or not 0 < len(comm.encode()) <= _COMM_BYTES:
+        if not 0 < len(comm.encode(errors="surrogateescape")) <= _COMM_BYTES:
             raise UsageError(
                 f"--comm {comm!r}: a thread's name has up to 15 bytes", hint="/proc/PID/comm has it"
+            )
+        if not comm.isprintable() or set(comm) & set('"\\'):
+            raise UsageError(
+                f"--comm {comm!r}: the kernel's filters take no quotes, backslashes or control characters",
+                hint="choose by --pid",
             )
     names = [name for group in given["options"] for name in group.split(",")]
     levels = tuple(LEVELS[checked_level(level)] for level in given["levels"])
@@ -198,6 +203,8 @@ def _trace(
             if run is not None:
                 run.abandon()
     summary.lost_events, summary.missed_probes = lost.events, lost.missed
+    if run is not None and not run.ended():
+        click.echo(f"sockcrash: the command goes on (pid {run.pid}), and is not traced any more", err=True)
     summary.command_status = None if run is None else run.exit_status
     _summarise(summary, session.target.describe(), output_format, out)
     return _SIGNALLED + ending.signal if ending.signal is not None else 0

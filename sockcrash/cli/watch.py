@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockcrash.cli.errors import CHECK_FAILED
-from sockcrash.cli.params import output_options, target_options
+from sockcrash.cli.params import Seconds, output_options, target_options
 
 if TYPE_CHECKING:
     from sockcrash.cli.session import Session
@@ -40,7 +40,7 @@ def _until(ctx: click.Context, param: click.Parameter, value: str | None) -> Any
 @click.option("-f", "fields", metavar="FIELD[,FIELD...]", help="Watch these fields, named as for inspect -f.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.01),
+    type=Seconds(min=0.01),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -176,13 +176,15 @@ def _look_again_and_again(
     watch: _Watch, watched: list[_Watched], interval: float, count: int | None, output_format: str
 ) -> bool:
     """Until all are gone, ``count`` looks were had, or the condition is met: whether it is."""
-    show = _shower(output_format, len(watched) > 1, interval)
+    show = _shower(output_format, watched, interval)
     looks, due = 0, time.monotonic()
     while (alive := [one for one in watched if one.gone is None]) and (count is None or looks < count):
         time.sleep(max(0.0, due - time.monotonic()))
-        due = max(due + interval, time.monotonic())
         for one in alive:
             watch.look(one)
+        due += interval * (
+            1 + max(0.0, time.monotonic() - due) // interval
+        )  # what was missed is not made up for
         looks += 1
         show(alive, looks == 1)
         if any(one.gone is None and watch.met(one) for one in alive):
@@ -190,7 +192,9 @@ def _look_again_and_again(
     return False
 
 
-def _shower(output_format: str, several: bool, interval: float) -> Any:
+def _shower(output_format: str, watched: list[_Watched], interval: float) -> Any:
+    import shutil
+
     from sockcrash.render.text import head
     from sockcrash.watch import text
 
@@ -199,13 +203,18 @@ def _shower(output_format: str, several: bool, interval: float) -> Any:
             if first and one.last is not None:
                 print(head(one.last.record))
             if one.gone is None and one.last is not None:
-                print(text.sample_line(one.last, first=first, several=several))
-        _say_gone(alive)
+                print(text.sample_line(one.last, first=first, several=len(watched) > 1))
+        for one in alive:
+            if one.gone is not None:
+                print(text.end_line(one.handle.address, one.gone))
+        sys.stdout.flush()
 
-    def screen(alive: list[_Watched], _first: bool) -> None:
-        lines = text.screen([one.last for one in alive if one.gone is None and one.last], interval)
+    def screen(_alive: list[_Watched], _first: bool) -> None:
+        rows = text.screen([one.last for one in watched if one.gone is None and one.last], interval)
+        ends = [text.end_line(one.handle.address, one.gone) for one in watched if one.gone is not None]
+        lines = text.fitting(list(rows), ends, shutil.get_terminal_size())
         sys.stdout.write(_HOME + "".join(f"{row}{_CLEAR_LINE}\n" for row in lines) + _CLEAR_REST)
-        _say_gone(alive)
+        sys.stdout.flush()
 
     def objects(alive: list[_Watched], _first: bool) -> None:
         from sockcrash.render.json import dumps
@@ -223,10 +232,3 @@ def _shower(output_format: str, several: bool, interval: float) -> Any:
         sys.stdout.write(_HOME + _CLEAR_REST)
         return screen
     return line
-
-
-def _say_gone(alive: list[_Watched]) -> None:
-    for one in alive:
-        if one.gone is not None:
-            print(f"{one.handle.address:#x} is gone: {one.gone}")
-    sys.stdout.flush()

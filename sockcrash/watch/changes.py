@@ -27,7 +27,7 @@ DEFAULT_FIELDS: dict[str, tuple[str, ...]] = {
         "bytes_acked", "bytes_received",
     ),
 }  # fmt: skip
-OTHER_FIELDS: tuple[str, ...] = ("sk_rmem_alloc", "sk_wmem_alloc", "sk_backlog.len", "drops")
+OTHER_FIELDS: tuple[str, ...] = ("sk_rmem_alloc", "wmem_alloc_bytes", "sk_backlog.len", "drops")
 
 
 @dataclass(frozen=True, slots=True)

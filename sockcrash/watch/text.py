@@ -12,11 +12,12 @@ from sockcrash.render.text import head
 from sockcrash.render.units import rate, show
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
 
     from sockcrash.watch.changes import Sample
 
-__all__ = ("end_object", "sample_line", "sample_object", "screen")
+__all__ = ("end_line", "end_object", "fitting", "sample_line", "sample_object", "screen")
 
 _BYTES = "bytes_"
 
@@ -57,6 +58,22 @@ def screen(samples: Sequence[Sample], interval: float) -> Iterator[str]:
             per_second = _rate(name, sample.rates[name]) if sample.rates.get(name) else ""
             yield f"  {name:<{width}}  {show(value):>16}  {per_second:>12}  {old}".rstrip()
         yield ""
+
+
+def fitting(rows: Sequence[str], below: Sequence[str], size: os.terminal_size) -> list[str]:
+    """What of ``rows`` fits onto a terminal above the lines ``below``: more would scroll at each look."""
+    room = max(1, size.lines - 1 - len(below))
+    if len(rows) > room:
+        rows = [
+            *rows[: room - 1],
+            f"... {len(rows) - room + 1} lines more: choose fields by -f, or watch fewer sockets",
+        ]
+    return [row[: size.columns] for row in (*rows, *below)]
+
+
+def end_line(address: int, why: str) -> str:
+    """That a socket is not watched any more."""
+    return f"{address:#x} is gone: {why}"
 
 
 def sample_object(sample: Sample) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 import click
 import pytest
 
+from sockcrash import cli
+from sockcrash.__main__ import main
 from sockcrash.cli import group
 from sockcrash.cli.errors import run
 from sockcrash.cli.params import output_options, target_options
@@ -135,3 +137,30 @@ def test_json_of_a_command_that_streams() -> None:
 def test_help_needs_no_drgn() -> None:
     code = "import sys, sockcrash.cli.params, sockcrash.cli.errors; sys.exit('drgn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("time", ["nan", "inf", "1e300", "-1", "x"])
+@pytest.mark.parametrize("words", [("watch", "fd:1/1", "--interval"), ("trace", "--duration")])
+def test_a_time_that_nobody_can_wait(
+    words: tuple[str, ...], time: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(group, (*words, time)) == 2
+    assert f"Invalid value for '{words[-1]}'" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("", "15 bytes"), ("x" * 16, "15 bytes"), ('a"b', "quotes"), ("a\nb", "quotes"), ("\udcff", "quotes")],
+)
+def test_a_name_that_no_filter_takes(name: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(group, ["trace", "--comm", name]) == 2
+    assert why in capsys.readouterr().err

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import json
+import os
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 
 from records import UNREADABLE, tcp_record, tcp_section
+from sockcrash.cli import watch as watch_command
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.json import dumps
 from sockcrash.watch.changes import Sample, next_sample
 from sockcrash.watch.identity import why_another
-from sockcrash.watch.text import end_object, sample_line, sample_object, screen
+from sockcrash.watch.text import end_object, fitting, sample_line, sample_object, screen
 from test_schema import SCHEMA
 
 NONE = Absent(Reason.NOT_ASSIGNED)
@@ -124,3 +127,31 @@ def test_objects_fit_the_schema() -> None:
     for one in samples({"snd_cwnd": 10, "bytes_acked": UNREADABLE}, {"snd_cwnd": 12, "bytes_acked": 7}):
         schema.validate(json.loads(dumps(sample_object(one))))
     schema.validate(end_object(0xFFFF888000000000, "its memory was freed"))
+
+
+def test_a_screen_fits_onto_its_terminal() -> None:
+    size = os.terminal_size((10, 6))
+
+    assert fitting(["a", "b"], [], size) == ["a", "b"]
+    shown = fitting([f"row {number}" for number in range(20)], ["0x1 is gone: closed"], size)
+    assert shown == ["row 0", "row 1", "row 2", "... 17 lines more: "[:10], "0x1 is gon"]
+
+
+def test_looks_that_were_late_are_not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0, looks=[])
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    def look(_: object) -> None:
+        clock.looks.append(clock.now - 100)
+        clock.now += 0.1 if len(clock.looks) > 1 else 1.5
+
+    monkeypatch.setattr(watch_command, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: clock.now))
+    monkeypatch.setattr(watch_command, "_shower", lambda *_: lambda *_: None)
+    watch: Any = SimpleNamespace(look=look, met=lambda _: False)
+    one: Any = SimpleNamespace(gone=None)
+
+    watch_command._look_again_and_again(watch, [one], 1.0, 4, "text")
+
+    assert clock.looks == pytest.approx([0, 2, 3, 4])
