@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import errno
+
 __all__ = (
     "CA_STATES",
+    "ERRORS",
     "FAMILIES",
     "PROTOCOLS",
     "TCP_FLAGS",
@@ -12,6 +15,7 @@ __all__ = (
     "TCP_STATES",
     "TYPES",
     "bits_of",
+    "error_name",
     "name_of",
     "netlink_state",
 )
@@ -85,6 +89,15 @@ def netlink_state(number: int) -> str:
 def name_of(names: dict[int, str], number: int) -> str:
     """The name of a number, or the number itself as text."""
     return names.get(number, str(number))
+
+
+# Of two names of one number Python has the one that libc adds; the kernel's, and strace's, is the other.
+ERRORS = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EDEADLK: "EDEADLK", 524: "ENOTSUPP"}
+
+
+def error_name(number: int) -> str:
+    """``EINVAL`` for 22; the number itself where it has no name. Some drivers let 524 out (include/linux/errno.h)."""
+    return name_of(ERRORS, number)
 
 
 def bits_of(names: dict[int, str], number: int) -> tuple[str, ...]:

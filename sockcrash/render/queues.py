@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
+from sockcrash.kernel.uapi import error_name
 from sockcrash.model import Absent
 from sockcrash.render.units import count, milliseconds, show
 
@@ -105,11 +105,7 @@ def _error(error: tuple[int, int] | None) -> str:
     if error is None:
         return ""
     number, origin = error
-    return (
-        f"{errno.errorcode.get(number, number)} from {_ORIGINS.get(origin, origin)}"
-        if number or origin
-        else ""
-    )
+    return f"{error_name(number)} from {_ORIGINS.get(origin, origin)}" if number or origin else ""
 
 
 def _payload(data: bytes | Absent) -> str:

@@ -72,7 +72,7 @@ class Arguments:
         level, number, length = arguments["level"], arguments["optname"], arguments["optlen"]
         option = given(level, number)
         raw, late = self._raw(began, option)
-        value, text = self._value(raw, option, length)
+        value, text = self._value(raw, option)
         switch = None
         if option is not None and option.switch and isinstance(value, int):
             switch = bool(value)
@@ -121,7 +121,7 @@ class Arguments:
             return late, True
         return (_LOST if arguments["mapped"] is None else arguments["value"]), False
 
-    def _value(self, raw: bytes | Absent, option: Given | None, length: int) -> tuple[Any, str]:
+    def _value(self, raw: bytes | Absent, option: Given | None) -> tuple[Any, str]:
         if isinstance(raw, Absent):
             return raw, ""
         if option is None or option.read is None:
@@ -130,7 +130,7 @@ class Arguments:
             value = option.read(raw, self._kernel.byte_order)
             return value, option.text(value)
         except (ValueError, KeyError, TypeError, IndexError, OverflowError):
-            why = f"{length} bytes are no value of {option.name}"
+            why = f"no value of {option.name}"
             return Absent(Reason.NOT_APPLICABLE, why), ""
 
     def _socket(self, fields: dict[str, Any] | None) -> Traced | Absent:

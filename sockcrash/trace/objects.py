@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sockcrash.kernel.uapi import error_name
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.json import SCHEMA
 from sockcrash.render.nulls import or_null
 from sockcrash.trace.call import Call, Head, Held, Traced
-from sockcrash.trace.text import error_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def call_object(call: Call) -> dict[str, Any]:
         "late": call.late,
         "switch": call.switch,
         "result": plain("result", _UNSEEN if call.result is None else call.result),
-        "error": error_name(call.result) if call.result is not None and call.result < 0 else None,
+        "error": error_name(-call.result) if call.result is not None and call.result < 0 else None,
         "duration_us": plain("duration_us", _UNSEEN if call.ns is None else call.ns / 1000),
         "check": _check(call.check, plain),
     }

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sockcrash.kernel.uapi import error_name
 from sockcrash.model import Absent
 from sockcrash.render.escape import printable
 from sockcrash.render.units import end
@@ -18,18 +18,13 @@ from sockcrash.trace.load import MOST_CALLS
 if TYPE_CHECKING:
     from sockcrash.trace.summary import Summary
 
-__all__ = ("call_text", "error_name", "summary_text")
+__all__ = ("call_text", "summary_text")
 
 _VERDICTS = {
     "same": "took effect: {}", "lowered": "lowered to {}", "raised": "raised to {}", "rounded": "rounded to {}",
     "ignored": "ignored: it holds {}", None: "it holds {}",
 }  # fmt: skip
 _TRUNCATED = 64
-
-
-def error_name(result: int) -> str:
-    """``EINVAL`` for -22."""
-    return errno.errorcode.get(-result, f"errno {-result}")
 
 
 def call_text(call: Call) -> str:
@@ -66,13 +61,21 @@ def _head(head: Head) -> str:
 
 
 def _what(call: Call) -> str:
-    name = call.name if not call.name.isdigit() else f"option {call.name} of level {call.level}"
+    name = f"option {call.name} of level {call.level}" if _is_number(call.name) else call.name
     if call.switch is not None:
         return f"{'enabling' if call.switch else 'disabling'} {name}"
     if isinstance(call.value, Absent):
-        return f"setting {name} ({_why(call.value)}, {call.length} bytes)"
+        return f"setting {name} ({_why(call.value)}, {_bytes(call.length)})"
     late = ", as it was after the call" if call.late else ""
     return f"setting {name} to {_short(printable(call.text))}{late}"
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdigit()
+
+
+def _bytes(length: int) -> str:
+    return f"{length} byte{'' if length == 1 else 's'}"
 
 
 def _why(value: Absent) -> str:
@@ -88,7 +91,7 @@ def _ending(call: Call) -> str:
     if call.result is None:
         return "its end was not seen"
     if call.result < 0:
-        return f"{error_name(call.result)} ({os.strerror(-call.result)}){took}"
+        return f"{error_name(-call.result)} ({os.strerror(-call.result)}){took}"
     return f"success{took}"
 
 
@@ -101,7 +104,7 @@ def summary_text(summary: Summary) -> Iterator[str]:
     order = sorted(summary.lines.items(), key=lambda item: (item[0][0], item[0][1] or 0, -item[1].calls))
     for (comm, pid, level, name), line in order:
         who = f"{printable(comm)}({'?' if pid is None else pid})"
-        option = name if not name.isdigit() else f"{level} {name}"
+        option = f"{level} {name}" if _is_number(name) else name
         mean = f"{line.ns / line.timed / 1000:.1f}" if line.timed else "?"
         tail = f"  {line.unfinished} without an end" if line.unfinished else ""
         yield f"{who:<24} {option:<28} {line.calls:>8} {line.failed:>8} {mean:>9}{tail}"

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from sockcrash.kernel.options import LEVELS, ROWS
+from sockcrash.kernel.uapi import ERRORS, error_name
 from sockcrash.model import Absent, Account, Disagreement, OptionValue, Tally
 
 __all__ = ("SO_GET_FILTER", "Answers", "Key", "Ledger", "key_of")
@@ -28,7 +29,7 @@ SO_GET_FILTER = key_of("SO_GET_FILTER")
 _OF_ROUTES = {"IP_MTU", "IPV6_MTU", "IPV6_PATHMTU"}
 _NAMES = {number: level for level, number in LEVELS.items()}
 _ALSO = {(row.level, row.name): row.also for row in ROWS if row.also}
-_ERRNOS = set(errno.errorcode.values())
+_ERRNOS = set(ERRORS.values())
 
 
 class Ledger:
@@ -127,4 +128,4 @@ def _is_refusal(raw: Absent) -> bool:
 
 
 def _text(answer: bytes | int) -> str:
-    return answer.hex() if isinstance(answer, bytes) else errno.errorcode.get(answer, str(answer))
+    return answer.hex() if isinstance(answer, bytes) else error_name(answer)

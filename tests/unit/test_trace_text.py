@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from sockcrash.kernel.options.timeouts import TIMEVAL
 from sockcrash.model import Absent, Endpoint, OptionValue, Reason
 from sockcrash.render.json import dumps
 from sockcrash.trace.arguments import Arguments
@@ -226,3 +227,23 @@ def test_a_long_value_is_read_from_the_caller() -> None:
     call = arguments(bytes(range(40))).call(began(41, 54, 40, mapped=b"", value=bytes(range(32))))
 
     assert (call.raw, call.late) == (bytes(range(40)), True)
+
+
+def test_an_unknown_option_of_a_negative_number_is_named_with_its_level() -> None:
+    call = dataclasses.replace(CALL, name="-7", number=-7, switch=None, value="01000000", text="01000000")
+    summary = Summary()
+    summary.add(call)
+
+    assert "setting option -7 of level IPPROTO_TCP to 01000000 ..." in call_text(call)
+    assert "IPPROTO_TCP -7 " in "\n".join(summary_text(summary))
+
+
+def test_an_error_has_the_name_that_the_kernel_and_strace_give_it() -> None:
+    assert "... EOPNOTSUPP (" in call_text(dataclasses.replace(CALL, result=-95))
+    assert call_object(dataclasses.replace(CALL, result=-524))["trace"]["error"] == "ENOTSUPP"
+
+
+def test_a_part_of_a_second_that_is_more_than_one_is_shown_as_it_was_given() -> None:
+    assert TIMEVAL.text({"sec": 1, "usec": 1_000_001}) == "1 s and 1000001 µs"
+    assert TIMEVAL.text({"sec": 1, "usec": -1}) == "1 s and -1 µs"
+    assert TIMEVAL.text({"sec": 1, "usec": 20}) == "1.00002 s"

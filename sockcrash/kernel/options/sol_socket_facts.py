@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +123,7 @@ def _napi_id(context: Context, value: int) -> int:
 
 
 def _error_text(value: int) -> str:
-    return errno.errorcode.get(value, str(value)) if value else "none"
+    return uapi.error_name(value) if value else "none"
 
 
 def _cookie(_context: Context, value: int) -> Any:

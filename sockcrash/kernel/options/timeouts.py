@@ -16,7 +16,9 @@ INFINITE = (1 << 63) - 1  # MAX_SCHEDULE_TIMEOUT
 
 
 def _text(value: dict[str, int]) -> str:
-    """``3.5 s``."""
+    """``3.5 s``; of a caller that gives no part of a second as µs, both as they are."""
+    if not 0 <= value["usec"] < 1_000_000:
+        return f"{value['sec']} s and {value['usec']} µs"
     fraction = f".{value['usec']:06d}".rstrip("0") if value["usec"] else ""
     return f"{value['sec']}{fraction} s" if any(value.values()) else "none"
 
