@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from sockcrash.errors import TargetError
@@ -52,13 +53,19 @@ def open_tracefs() -> Tracefs:
 
 def _mounted() -> Path | None:
     places = [line.split()[1:3] for line in _MOUNTS.read_text(errors="replace").splitlines()]
-    for place, kind in places:
-        if kind == "tracefs":
-            return Path(place)
-    for place, kind in places:
-        if kind == "debugfs" and Path(place, "tracing", "instances").is_dir():
-            return Path(place, "tracing")
-    return None
+    own = [Path(_unescaped(place)) for place, kind in places if kind == "tracefs"]
+    inside = [Path(_unescaped(place), "tracing") for place, kind in places if kind == "debugfs"]
+    return next((place for place in (*own, *inside) if _is_seen(place)), own[0] if own else None)
+
+
+def _unescaped(place: str) -> str:
+    """A mount point, in whose name spaces and the like are written as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), place)
+
+
+def _is_seen(root: Path) -> bool:
+    """Whether tracefs is what one sees there; False also for whoever may not look."""
+    return os.path.isdir(root / "instances")  # noqa: PTH112 - Path.is_dir() raises PermissionError
 
 
 def _known() -> bool:
@@ -78,6 +85,10 @@ def _refused(root: Path, error: OSError) -> TargetError:
         return TargetError(
             "lockdown in confidentiality mode closes tracefs",
             hint="no tracer can read arguments there; `sockcrash options` can't either, but strace of a process can",
+        )
+    if error.errno == errno.ENOENT and not _is_seen(root):
+        return TargetError(
+            f"tracefs is mounted on {root}, but something else lies over it", hint=_mount_hint()
         )
     if error.errno == errno.ENOENT:
         return TargetError(

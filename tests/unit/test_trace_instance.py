@@ -97,12 +97,27 @@ def test_why_tracefs_can_t_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     missing = refusal(monkeypatch, tmp_path, "proc /proc proc rw 0 0\n", "nodev\tproc\n")
     unmounted = refusal(monkeypatch, tmp_path, "proc /proc proc rw 0 0\n", "nodev\ttracefs\n")
     mounted = f"t {tmp_path} tracefs rw 0 0\n"
+    covered = refusal(monkeypatch, tmp_path, mounted, "nodev\ttracefs\n")
+    (tmp_path / "instances").mkdir()
     unbuilt = refusal(monkeypatch, tmp_path, mounted, "nodev\ttracefs\n")
 
     assert "has no tracefs" in missing.message
     assert (unmounted.message, "mount -t tracefs" in str(unmounted.hint)) == ("tracefs is not mounted", True)
+    assert "lies over it" in covered.message
     assert "CONFIG_KPROBE_EVENTS" in unbuilt.message
     assert all("bpftrace" in str(one.hint) for one in (missing, unmounted))
+
+
+def test_tracefs_is_found_where_it_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    covered, seen = tmp_path / "covered", tmp_path / "with space"
+    covered.mkdir()
+    (seen / "instances").mkdir(parents=True)
+    (seen / "kprobe_events").touch()
+    spaced = str(seen).replace(" ", "\\040")
+    (tmp_path / "mounts").write_text(f"t {covered} tracefs rw 0 0\nt {spaced} tracefs rw 0 0\n")
+    monkeypatch.setattr(tracefs_module, "_MOUNTS", tmp_path / "mounts")
+
+    assert open_tracefs().root == seen
 
 
 def test_lockdown_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
