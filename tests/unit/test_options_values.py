@@ -75,6 +75,30 @@ def test_timeouts(jiffies: int, value: dict[str, int], words: str) -> None:
     assert TIMEVAL.pack(value, "<") == struct.pack("<qq", value["sec"], value["usec"])
 
 
+@pytest.mark.parametrize(
+    ("jiffies", "raw", "words"),
+    [
+        (3 * HZ, "0100000003000000", "on, 3 s"),
+        (INFINITE, "01000000df4f8d97", "on, without end"),  # as Linux 7.2 answers after l_linger = -1
+    ],
+)
+def test_lingering(jiffies: int, raw: str, words: str) -> None:
+    one = row("SO_LINGER", "tcp")
+    assert one.value
+    assert one.text
+    value = one.value(context(), 1, jiffies)
+
+    assert one.codec.pack(value, "<") == bytes.fromhex(raw)
+    assert one.text(context(), value, 1, jiffies) == words
+
+
+def test_a_time_to_linger_that_no_kernel_writes_is_none() -> None:
+    one = row("SO_LINGER", "tcp")
+    assert one.value
+    with pytest.raises(struct.error):
+        one.codec.pack(one.value(context(), 1, 1 << 62), "<")
+
+
 @pytest.mark.parametrize(("count", "seconds"), [(0, 0), (1, 1), (2, 3), (3, 7), (8, 247)])
 def test_deferred_accept_is_a_sum_of_doubling_time_outs(count: int, seconds: int) -> None:
     """The kernel's own figures: 1, 2, 4 ... up to 120 seconds; setting 5 reads as 7."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.kernel import uapi
@@ -218,8 +219,20 @@ _TXTIME = record(
 )
 
 
+def _linger(context: Context, on: int, jiffies: int) -> dict[str, int]:
+    """A negative time is without end on later kernels; getsockopt copies out the lower half of its seconds then."""
+    seconds = jiffies // context.clock.hz
+    if jiffies == INFINITE:
+        seconds = ctypes.c_int(seconds).value
+    return {"onoff": on, "linger": seconds}
+
+
 def _linger_text(value: dict[str, int]) -> str:
     return f"on, {value['linger']} s" if value["onoff"] else "off"
+
+
+def _lingers(_context: Context, value: dict[str, int], _on: int, jiffies: int) -> str:
+    return "on, without end" if value["onoff"] and jiffies == INFINITE else _linger_text(value)
 
 
 _IN_SOCKET = "sk_socket->flags"  # struct socket.flags, bits SOCK_PASSCRED 3, SOCK_PASSSEC 4, SOCK_PASSPIDFD 7
@@ -293,8 +306,7 @@ ROWS = (
     _row(
         "SO_LINGER", 13, record("ii", ("onoff", "linger"), _linger_text), _flag("SOCK_LINGER"),
         _sock("sk_lingertime"),
-        value=lambda context, on, jiffies: {"onoff": on, "linger": jiffies // context.clock.hz},
-        default={"onoff": 0, "linger": 0},
+        value=_linger, text=_lingers, default={"onoff": 0, "linger": 0},
     ),
     _row("SO_BSDCOMPAT", 14, SWITCH, value=lambda _context: 0, default=0, origin=lambda *_: DEFAULT),
     _switch("SO_REUSEPORT", 15, _sock("__sk_common.skc_reuseport")),
