@@ -34,8 +34,8 @@ def cookie_of(cookie: int | Absent) -> int | Absent:
     return _NO_COOKIE if cookie == 0 else cookie
 
 
-def v6only_of(family: int, bit: int | Absent) -> bool | Absent:
+def v6only_of(family: int | Absent, bit: int | Absent) -> bool | Absent:
     """IPV6_V6ONLY of an IPv6 socket."""
     if family != uapi.AF_INET6:
-        return _NOT_V6
+        return family if isinstance(family, Absent) else _NOT_V6
     return bit if isinstance(bit, Absent) else bool(bit)

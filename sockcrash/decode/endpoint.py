@@ -24,7 +24,7 @@ PEER = ("skc_daddr", "skc_v6_daddr", "skc_dport")
 
 
 def end(
-    kernel: Kernel, family: int, v4: int | Absent, v6: bytes | Absent, port: int | Absent
+    kernel: Kernel, family: int | Absent, v4: int | Absent, v6: bytes | Absent, port: int | Absent
 ) -> Endpoint | Absent:
     """One end of an inet socket; a v4-mapped IPv6 socket keeps its ::ffff: form, as ss prints it."""
     if family == uapi.AF_INET:
@@ -32,7 +32,7 @@ def end(
     elif family == uapi.AF_INET6:
         address = _inet6(v6)
     else:
-        return _OTHER
+        return family if isinstance(family, Absent) else _OTHER
     if address.__class__ is str and port.__class__ is int:
         made = object.__new__(Endpoint)
         fields = made.__dict__  # as model.quick, but for two fields

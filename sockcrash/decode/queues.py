@@ -50,7 +50,7 @@ def queues_of(kernel: Kernel, kind: str, parts: Parts, want: Want, content: byte
         beginnings = _beginnings(kernel, kind, parts.address, content)
     except drgn.FaultError as error:
         lost = kernel.unreadable(error)
-        return tuple(Queue(lane.name, lost, lost, lost) for lane in lanes(kernel, kind, parts))
+        return tuple(_lost(lane, lost) for lane in lanes(kernel, kind, parts))
     empty = _empty(kernel, kind, parts, want)
     if not beginnings:
         return empty

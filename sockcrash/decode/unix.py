@@ -98,7 +98,10 @@ def _queues(kernel: Kernel, parts: Parts) -> dict[str, Any]:
         pending = waiting if isinstance(waiting, Absent) else _clients(kernel, waiting)
         queued, limit = sock["sk_receive_queue.qlen"], sock["sk_max_ack_backlog"]
         return {"recv_q": queued, "send_q": limit, "pending_inodes": pending}
-    if not isinstance(waiting, Absent) and parts.full["sk_type"] == uapi.SOCK_DGRAM:
+    type_ = parts.full["sk_type"]
+    if isinstance(type_, Absent):
+        waiting = type_
+    elif not isinstance(waiting, Absent) and type_ == uapi.SOCK_DGRAM:
         waiting = waiting[:1]
     received = waiting if isinstance(waiting, Absent) else sum(message.unread for message in waiting)
     return {"recv_q": received, "send_q": sock["wmem_alloc_bytes"], "pending_inodes": _NOT_LISTENING}

@@ -186,12 +186,15 @@ class Reader:
         """The bytes of an object that is partly unreadable, zeroes in the holes, and the holes (start, end)."""
         content = bytearray(self.size)
         holes: list[tuple[int, int]] = []
-        for start in range(0, self.size, _PIECE):
-            length = min(_PIECE, self.size - start)
+        start = 0
+        while start < self.size:
+            # Up to the next border of pieces in memory, so that none lies on two pages.
+            length = min(_PIECE - (address + start) % _PIECE, self.size - start)
             try:
                 content[start : start + length] = self.kernel.read(address + start, length)
             except drgn.FaultError:
                 holes.append((start, start + length))
+            start += length
         return bytes(content), tuple(holes)
 
     def names_in(self, holes: tuple[tuple[int, int], ...]) -> frozenset[str]:
