@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sockcrash.model import Absent, Reason, Section, SocketRecord
-from sockcrash.render.units import count, milliseconds, show
+from sockcrash.render.units import count, either, milliseconds, show, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def _queues(section: Section, what: str = "") -> str:
 
 def _udp(_record: SocketRecord, udp: Section) -> Iterator[tuple[str, str]]:
     reader = udp["reader_queue.qlen"]
-    waiting = f", {count(reader, 'datagram')} in the reader's queue" if reader else ""
+    waiting = f", {count(reader, 'datagram')} in the reader's queue" if some(reader) else ""
     yield "queues", _queues(udp, waiting)
     if udp["corked"] == 1 or udp["pending"]:
         yield "corked", f"{count(udp['len'], 'byte')} wait to become a datagram"
@@ -49,7 +49,8 @@ def _raw(_record: SocketRecord, raw: Section) -> Iterator[tuple[str, str]]:
 def _unix(record: SocketRecord, unix: Section) -> Iterator[tuple[str, str]]:
     if record.state == "LISTEN":
         pending = unix["pending_inodes"]
-        who = f": clients with inode {', '.join(map(str, pending))}" if pending else ""
+        inodes = show(pending) if isinstance(pending, Absent) else ", ".join(map(str, pending))
+        who = f": clients with inode {inodes}" if some(pending) else ""
         yield (
             "queues",
             f"{show(unix['recv_q'])} of {show(unix['send_q'])} connections wait to be accepted{who}",
@@ -63,7 +64,7 @@ def _unix(record: SocketRecord, unix: Section) -> Iterator[tuple[str, str]]:
         yield "peer", _hex(unix["peer"])
     if _there(unix["path_inode"]):
         yield "file", f"inode {show(unix['path_inode'])} on device {_device(unix['path_device'])}"
-    if unix["scm_stat.nr_fds"]:
+    if some(unix["scm_stat.nr_fds"]):
         yield "in flight", f"{count(unix['scm_stat.nr_fds'], 'descriptor')} in its messages"
     closed = _SHUTDOWN.get(record.sock["sk_shutdown"]) if record.sock else None
     if closed:
@@ -78,18 +79,21 @@ def _device(number: int | Absent) -> str:
 def _netlink(record: SocketRecord, netlink: Section) -> Iterator[tuple[str, str]]:
     yield (
         "netlink",
-        f"{show(record.protocol)}, {'of the kernel' if netlink['kernel_socket'] else 'of a process'}",
+        f"{show(record.protocol)}, {either(netlink['kernel_socket'], 'of the kernel', 'of a process')}",
     )
     yield "queues", _queues(netlink, ", congested" if netlink["congested"] else "")
     groups = netlink["memberships"]
-    if groups:
-        yield "groups", ", ".join(map(str, groups))
+    if some(groups):
+        yield "groups", show(groups) if isinstance(groups, Absent) else ", ".join(map(str, groups))
 
 
 def _packet(_record: SocketRecord, packet: Section) -> Iterator[tuple[str, str]]:
     yield (
         "packet",
-        f"{'receiving' if packet['running'] else 'not receiving'}, {_VERSIONS.get(packet['tp_version'], '?')}",
+        (
+            f"{either(packet['running'], 'receiving', 'not receiving')},"
+            f" {_VERSIONS.get(packet['tp_version'], '?')}"
+        ),
     )
     yield "queues", _queues(packet)
     yield (
@@ -125,8 +129,7 @@ def _vsock(_record: SocketRecord, vsock: Section) -> Iterator[tuple[str, str]]:
 
 
 def _xdp(_record: SocketRecord, xdp: Section) -> Iterator[tuple[str, str]]:
-    mode = "zero-copy" if xdp["zc"] else "copy"
-    yield "xdp", f"{show(xdp['state_name'])}, {mode} mode"
+    yield "xdp", f"{show(xdp['state_name'])}, {either(xdp['zc'], 'zero-copy', 'copy')} mode"
     rings = (
         ("receive", "rx.nentries"),
         ("send", "tx.nentries"),
@@ -150,7 +153,7 @@ def _mptcp(record: SocketRecord, mptcp: Section) -> Iterator[tuple[str, str]]:
     if record.state == "LISTEN":
         yield "queues", f"accept queue {show(mptcp['recv_q'])} of {show(mptcp['send_q'])}"
     else:
-        mode = "fallen back to plain TCP" if mptcp["fallback"] else "multipath"
+        mode = either(mptcp["fallback"], "fallen back to plain TCP", "multipath")
         yield "mptcp", f"{mode}, token {_hex(mptcp['token'])}, congestion {show(mptcp['congestion'])}"
         yield "queues", _queues(mptcp)
         yield (

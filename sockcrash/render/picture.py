@@ -54,7 +54,10 @@ class _Area:
 
 
 def picture_lines(record: SocketRecord) -> Iterator[str]:
-    """Both spaces, those in which there is something to see; numbers are relative to snd_una and rcv_nxt."""
+    """Both spaces, those in which there is something to see; numbers are relative to snd_una and rcv_nxt.
+
+    Of a space of which a part can't be told nothing is drawn.
+    """
     if record.kind != "tcp" or record.state not in _STATES:
         return
     queues = {queue.name: queue for queue in record.queues or ()}
@@ -68,14 +71,16 @@ def _numbers(tcp: Section, *names: str) -> list[int] | None:
     return None if any(isinstance(value, Absent) for value in values) else values
 
 
-def _runs(queues: Mapping[str, Queue], name: str) -> tuple[Run, ...]:
+def _runs(queues: Mapping[str, Queue], name: str) -> tuple[Run, ...] | None:
+    """How the bytes of a queue fare, None where that can't be told."""
     runs = queues[name].runs if name in queues else ()
-    return runs if isinstance(runs, tuple) else ()
+    return None if isinstance(runs, Absent) else runs or ()
 
 
 def _send(tcp: Section, queues: Mapping[str, Queue]) -> Iterator[str]:
     found = _numbers(tcp, "snd_una", "unacked_bytes", "send_queue_bytes", "snd_wnd")
-    if found is None:
+    fates = _runs(queues, "retransmit")
+    if found is None or fates is None:
         return
     una, sent, written, window = found
     written = max(written, sent)
@@ -84,7 +89,7 @@ def _send(tcp: Section, queues: Mapping[str, Queue]) -> Iterator[str]:
     marks = {"snd_una": 0, "snd_nxt": sent, "write_seq": written, "window ends": window}
     within = max(sent, min(written, window))
     areas = (
-        _Area(0, sent, "#", "in flight", _runs(queues, "retransmit")),
+        _Area(0, sent, "#", "in flight", fates),
         _Area(sent, within, ">", "unsent, in the window"),
         _Area(within, written, "!", "unsent, beyond the window"),
         _Area(written, window, ".", "of the window left"),
@@ -95,10 +100,10 @@ def _send(tcp: Section, queues: Mapping[str, Queue]) -> Iterator[str]:
 
 def _receive(tcp: Section, queues: Mapping[str, Queue]) -> Iterator[str]:
     found = _numbers(tcp, "rcv_nxt", "receive_queue_bytes", "receive_window_bytes")
-    if found is None:
+    islands = _runs(queues, "out-of-order")
+    if found is None or islands is None:
         return
     nxt, unread, window = found
-    islands = _runs(queues, "out-of-order")
     if not unread and not islands and window:
         return
     far = max((run.end for run in islands), default=0)

@@ -50,7 +50,7 @@ def _with(fds: int | Absent | None) -> str:
 
 def queues_table(queues: tuple[Queue, ...]) -> Iterator[str]:
     """Every queue that is not empty, buffer by buffer."""
-    filled = [queue for queue in queues if queue.skbs]
+    filled = [queue for queue in queues if queue.skbs or isinstance(queue.skbs, Absent)]
     for queue in filled:
         base = ""
         if isinstance(queue.base, tuple):

@@ -15,7 +15,7 @@ from sockcrash.render.picture import picture_lines
 from sockcrash.render.queues import queues_line, queues_table
 from sockcrash.render.story import story
 from sockcrash.render.time_left import gives_up_lines, timers_lines
-from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show
+from sockcrash.render.units import count, end, microseconds, milliseconds, rate, show, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,11 +90,11 @@ def _lines(record: SocketRecord) -> Iterator[tuple[str, str]]:
 def _identity(record: SocketRecord) -> str:
     cookie = record.cookie if isinstance(record.cookie, Absent) else f"{record.cookie:#x}"
     parts = [("inode", record.inode), ("cookie", cookie), ("netns", _netns(record)), ("uid", record.uid)]
-    if not isinstance(record.device, Absent):
+    if some(record.device):
         parts.append(("device", record.device))
-    if record.mark:
+    if some(record.mark):
         parts.append(("mark", record.mark))
-    if not isinstance(record.cgroup, Absent):
+    if some(record.cgroup):
         parts.append(("cgroup", record.cgroup))
     if not isinstance(record.container, Absent):
         parts.append(("container", record.container[:12]))
@@ -231,9 +231,9 @@ def _settings(tcp: Section) -> str:
     if isinstance(nonagle, Absent):
         return show(nonagle)
     parts = [f"TCP_NODELAY {'on' if nonagle & 1 else 'off'}", f"TCP_CORK {'on' if nonagle & 2 else 'off'}"]
-    if tcp["icsk_user_timeout"]:
+    if some(tcp["icsk_user_timeout"]):
         parts.append(f"TCP_USER_TIMEOUT {milliseconds(tcp['icsk_user_timeout'])}")
-    if tcp["ulp"]:
+    if some(tcp["ulp"]):
         parts.append(f"ULP {show(tcp['ulp'])}")
     return ", ".join(parts)
 

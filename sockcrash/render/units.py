@@ -8,7 +8,18 @@ from typing import Any
 from sockcrash.model import Absent, Endpoint, Reason
 from sockcrash.render.escape import printable
 
-__all__ = ("count", "end", "microseconds", "milliseconds", "nothing", "rate", "show", "size")
+__all__ = (
+    "count",
+    "either",
+    "end",
+    "microseconds",
+    "milliseconds",
+    "nothing",
+    "rate",
+    "show",
+    "size",
+    "some",
+)
 
 _SHORT = {
     Reason.NOT_APPLICABLE: "n/a",
@@ -83,6 +94,16 @@ def count(value: int | Absent, one: str, many: str | None = None) -> str:
     if isinstance(value, Absent):
         return show(value)
     return f"{value} {one if value == 1 else many or one + 's'}"
+
+
+def either(value: Any, yes: str, no: str) -> str:
+    """One of two words, by whether a value is other than 0; why there is none."""
+    return show(value) if isinstance(value, Absent) else yes if value else no
+
+
+def some(value: Any) -> bool:
+    """Whether a value is other than 0 or empty, or may be."""
+    return value.lost if isinstance(value, Absent) else bool(value)
 
 
 def end(value: Endpoint | Absent) -> str:
