@@ -149,7 +149,9 @@ class Session:
         if not specs:
             every = all_sockets(self.kernel, self.complain)
             yield from (
-                every if inode is None else filter(partial(in_namespace, self.kernel, netns=inode), every)
+                every
+                if inode is None
+                else filter(partial(in_namespace, self.kernel, netns=inode, complain=self.complain), every)
             )
             return
         for located in locate(self.kernel, specs, self.complain, force=force, netns=inode):
@@ -224,6 +226,8 @@ class Session:
         self.note_values(record, vars(record).values())
         if isinstance(record.options, tuple):
             self.note_values(record, [option.value for option in record.options])
+        if isinstance(record.other_end, tuple):
+            self.note_values(record, [one for end in record.other_end for one in (end.netns, end.owners)])
         parts = record.timers, record.queues
         if parts != self._noted:
             self._noted = parts

@@ -71,12 +71,12 @@ class Beyond:
         through = {
             file: [sk for sk in queues if sk not in own] for file, queues in self._queued.files.items()
         }
-        sockets = sockets_of_files(self._kernel, fixed.keys() | through.keys())
+        sockets = sockets_of_files(self._kernel, fixed.keys() | through.keys(), self._complain)
         carriers = {sockets[file]: queues for file, queues in through.items() if file in sockets}
         found: dict[int, tuple[Owner, ...]] = {}
         for file, socket in sockets.items():
             flights = [
-                Owner("scm-rights", socket=sk, depth=1 + self._depth(sk, carriers))
+                Owner("scm-rights", socket=sk, depth=self._depth(sk, carriers))
                 for sk in through.get(file, ())
             ]
             found[socket] = (*flights, *fixed.get(file, ()))
@@ -89,7 +89,7 @@ class Beyond:
         for ring, held in self._rings.items():
             try:
                 own.add(own_socket(self._kernel, ring))
-                files = fixed_files(self._kernel, ring)
+                files = fixed_files(self._kernel, ring, self._complain)
             except drgn.FaultError as error:
                 self._complain(f"the files of the io_uring at {ring:#x} are unreadable: {error}")
                 continue
@@ -97,14 +97,15 @@ class Beyond:
                 found.setdefault(file, []).extend(Owner("io-uring", t.pid, t.comm, fd) for t, fd in held)
         return found, own
 
-    def _depth(self, sk: int, carriers: dict[int, list[int]]) -> int:
-        """In how many queues the socket ``sk`` itself is, one inside the other."""
-        depth = 0
-        while depth < _DEEPEST:
+    def _depth(self, sk: int, carriers: dict[int, list[int]]) -> int | None:
+        """How deep it is in queues, one inside the other, what is in that of ``sk``; None if that is unreadable."""
+        depth = 1
+        while depth <= _DEEPEST:
             try:
                 (full,) = self._kernel.reader(FULL).sections(sk)
-            except drgn.FaultError:
-                return depth
+            except drgn.FaultError as error:
+                self._complain(f"what holds the UNIX socket at {sk:#x} is unreadable: {error}")
+                return None
             outer = carriers.get(full["sk_socket"])
             if not outer:
                 return depth

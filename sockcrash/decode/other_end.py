@@ -92,15 +92,20 @@ class OtherEnds:
             return _NOT_CONNECTED
         wanted = reversed_ends(ends)
         found = self._index(protocol).get(wanted, ())
-        if protocol == "mptcp" and not found:  # it fell back: the other end is plain TCP
+        if protocol == "mptcp" and not found and not self._holes:  # it fell back: the other end is plain TCP
             found = self._index("tcp").get(wanted, ())
         addresses = found if isinstance(found, tuple) else (found,)
         rows = _HELD if protocol == "udp" else _HELD_STREAM  # of MPTCP too: it may have fallen back
         candidates = [self._at(one, rows) for one in addresses if self._still(one, wanted)]
         if len(candidates) > 1 and wanted == ends:
             candidates = [one for one in candidates if one.address == address]
-        near = [one for one in candidates if one.netns == identity["netns"]]
-        chosen = near if near or stays_inside(ends) else candidates
+        own, inside = identity["netns"], stays_inside(ends)
+        if inside or len(candidates) > 1:  # then it matters in which namespace each is
+            lost = [one for one in (own, *(one.netns for one in candidates)) if isinstance(one, Absent)]
+            if lost and candidates:
+                return lost[0]
+        near = [one for one in candidates if one.netns == own]
+        chosen = near if near or inside else candidates
         return tuple(chosen) or (_UNSURE if self._holes else _ELSEWHERE)
 
     def _index(self, protocol: str) -> dict[Ends, int | tuple[int, ...]]:

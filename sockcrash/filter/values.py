@@ -81,17 +81,24 @@ def _of_owners(member: str) -> Get:
 
 
 def _of_other_end(member: str) -> Get:
-    """A member of the sockets at the other end; of their owners if it is one of these."""
+    """A member of the sockets at the other end; of their owners if it is one of these. Absent if one of them is."""
+    of_end = member in OtherEnd.__dataclass_fields__
+    wanted = attrgetter(member if of_end else "owners")
 
     def get(record: SocketRecord) -> Any:
         ends = record.other_end
         if ends is None or isinstance(ends, Absent):
             return _NO_OTHER_END if ends is None else ends
-        if member in OtherEnd.__dataclass_fields__:
-            values = (getattr(one, member) for one in ends)
-            return tuple(value for value in values if not isinstance(value, Absent))
-        owners = [owner for one in ends if isinstance(one.owners, tuple) for owner in one.owners]
-        return tuple(value for owner in owners if (value := getattr(owner, member)) is not None)
+        found: list[Any] = []
+        for one in ends:
+            value = wanted(one)
+            if value.__class__ is Absent:
+                return value
+            if of_end:
+                found.append(value)
+            else:
+                found += [told for owner in value if (told := getattr(owner, member)) is not None]
+        return tuple(found)
 
     return get
 

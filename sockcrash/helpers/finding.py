@@ -147,7 +147,7 @@ def for_each_sock(
         object_of(kernel, handle)
         for handle in all_sockets(kernel, complain)
         if kind in (None, handle.kind.name)
-        and in_namespace(kernel, handle, inode)
+        and in_namespace(kernel, handle, inode, complain)
         and (matches is None or matches(handle))
     )
 

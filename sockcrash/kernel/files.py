@@ -179,7 +179,10 @@ def _task(kernel: Kernel, address: int) -> Task | None:
 
 
 def find_task(kernel: Kernel, pid: int) -> Task | None:
-    """The process with that PID in the reader's namespace; None if there is none or it has no files."""
+    """The process with that PID in the reader's namespace; None if there is none or it has no files.
+
+    Raises drgn.FaultError, but of a running kernel, where it has just ended.
+    """
     from drgn.helpers.linux.pid import find_task as find
 
     namespace, _ = _pid_namespace(kernel)
@@ -187,7 +190,9 @@ def find_task(kernel: Kernel, pid: int) -> Task | None:
     try:
         return _task(kernel, object_.value_()) if object_ else None
     except drgn.FaultError:
-        return None
+        if kernel.live:
+            return None
+        raise
 
 
 def descriptors(kernel: Kernel, files: int) -> list[tuple[int, int]]:
@@ -262,11 +267,13 @@ class OpenFiles:
     """What descriptors lead to, and the descriptors, in the order of tasks and numbers.
 
     ``sockets``: by ``struct socket *``; ``rings``: by ``struct io_ring_ctx *``; ``maps``: by ``struct bpf_map *``.
+    ``trouble``: what could not be read on the way to them, so that some may be missing.
     """
 
     sockets: Held
     rings: Held
     maps: Held
+    trouble: list[str]
 
 
 def open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
@@ -282,13 +289,18 @@ def open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
 def _open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
     first: dict[int, Descriptor] = {}
     more: dict[int, list[Descriptor]] = {}
-    for task, entries in all_descriptors(kernel, complain):
+    found = OpenFiles({}, {}, {}, [])
+
+    def say(message: str) -> None:
+        found.trouble.append(message)
+        complain(message)
+
+    for task, entries in all_descriptors(kernel, say):
         for fd, file in entries:
             if file in first:
                 more.setdefault(file, []).append((task, fd))
             else:
                 first[file] = (task, fd)
-    found = OpenFiles({}, {}, {})
     by_operations = {
         address: kind
         for name, kind in (
@@ -298,7 +310,7 @@ def _open_files(kernel: Kernel, complain: Callable[[str], None]) -> OpenFiles:
         )
         if (address := _operations(kernel, name))
     }
-    for file, operations, data in _files_read(kernel, first, complain):
+    for file, operations, data in _files_read(kernel, first, say):
         kind = by_operations.get(operations)
         if kind is not None:
             held = (first[file], *more[file]) if file in more else (first[file],)
@@ -321,22 +333,32 @@ def _files_read(
             yield file, values[operations], values[data]
 
 
-def sockets_of_files(kernel: Kernel, files: Collection[int]) -> dict[int, int]:
+def sockets_of_files(
+    kernel: Kernel, files: Collection[int], complain: Callable[[str], None]
+) -> dict[int, int]:
     """The ``struct socket *`` of each ``struct file *`` that is a socket's and can be read."""
     reader = kernel.reader(FILE)
     found: dict[int, int] = {}
     for file, content in read_many(kernel, files, reader.size):
-        if content is not None:
-            (section,) = reader.sections(file, content)
-            if section["f_op"] == _operations(kernel, "socket_file_ops"):
-                found[file] = section["private_data"]
+        if content is None:
+            complain(f"a file that is held without a descriptor is unreadable: {file:#x}")
+            continue
+        (section,) = reader.sections(file, content)
+        if section["f_op"] == _operations(kernel, "socket_file_ops"):
+            found[file] = section["private_data"]
     return found
 
 
-def socks_of(kernel: Kernel, sockets: Collection[int]) -> dict[int, int]:
+def socks_of(kernel: Kernel, sockets: Held, complain: Callable[[str], None]) -> dict[int, int]:
     """The ``struct sock *`` of each ``struct socket *`` that can be read."""
-    found = read_pointers(kernel, sockets, [kernel.offsets(_SK)["sk"]])
-    return {socket: values[0] for socket, values in found if values is not None}
+    found: dict[int, int] = {}
+    for socket, values in read_pointers(kernel, sockets, [kernel.offsets(_SK)["sk"]]):
+        if values is not None:
+            found[socket] = values[0]
+        elif not kernel.live:  # where sockets are closed while they are looked at
+            task, fd = sockets[socket][0]
+            complain(f"the socket of descriptor {fd} of {task.comm} ({task.pid}) is unreadable: {socket:#x}")
+    return found
 
 
 def _operations(kernel: Kernel, name: str) -> int:

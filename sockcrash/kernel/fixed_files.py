@@ -11,6 +11,7 @@ from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
 
 if TYPE_CHECKING:
+    from sockcrash.kernel.chains import Complain
     from sockcrash.kernel.view import Kernel
 
 __all__ = ("fixed_files", "own_socket")
@@ -32,7 +33,7 @@ _FLAGS = 7  # kept in the low bits of file_ptr (FFS_NOWAIT and the like)
 _MAX_FILES = 1 << 20
 
 
-def fixed_files(kernel: Kernel, ring: int) -> list[int]:
+def fixed_files(kernel: Kernel, ring: int, complain: Complain) -> list[int]:
     """The ``struct file *`` that the ``struct io_ring_ctx *`` holds. Raises drgn.FaultError."""
     (table,) = kernel.reader(_TABLE).sections(ring)
     count = table["count"]
@@ -47,7 +48,13 @@ def fixed_files(kernel: Kernel, ring: int) -> list[int]:
     offset = kernel.offsets(_NODE)["file_ptr"]
     nodes = read_many(kernel, [slot for slot in slots if slot], offset + 8)
     unpack = struct.Struct(kernel.byte_order + "Q").unpack_from
-    return [unpack(content, offset)[0] & ~_FLAGS for _, content in nodes if content is not None]
+    found = []
+    for node, content in nodes:
+        if content is None:
+            complain(f"a file of the io_uring at {ring:#x} is unreadable: {node:#x}")
+        else:
+            found.append(unpack(content, offset)[0] & ~_FLAGS)
+    return found
 
 
 def own_socket(kernel: Kernel, ring: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import drgn
+
 from sockcrash.kernel.chains import Complain, ring
 from sockcrash.kernel.fields import row
 from sockcrash.kernel.layout import Group, Place
@@ -44,8 +46,11 @@ def owner_of_subflow(kernel: Kernel, sk: int) -> int:
 
 
 def owner_by_ulp(kernel: Kernel, section: Section) -> int:
-    """The same of a section that has the rows of ``ULP``."""
-    if section["ulp_name"] != "mptcp" or not section["icsk_ulp_data"]:
+    """The same of a section that has the rows of ``ULP``. Raises drgn.FaultError."""
+    name = section["ulp_name"]
+    if isinstance(name, Absent) and name.lost:
+        raise drgn.FaultError(f"which upper layer it has is lost: {name}", section["icsk_ulp_data"])
+    if name != "mptcp" or not section["icsk_ulp_data"]:
         return 0
     (context,) = kernel.reader(_SUBFLOW).sections(section["icsk_ulp_data"])
     return context["conn"] if isinstance(context["conn"], int) else 0

@@ -12,9 +12,10 @@ from sockcrash.kernel.fields import IDENTITY, row
 from sockcrash.kernel.files import task_addresses
 from sockcrash.kernel.layout import Group
 from sockcrash.kernel.namespaces import namespaces
+from sockcrash.model import Absent, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sockcrash.kernel.chains import Complain
     from sockcrash.kernel.files import Task
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ("inode_of", "inodes", "namespace_of_task", "paths", "processes")
 
 _MAX_MOUNTS = 1 << 20
+_NOT_TOLD = Absent(Reason.NOT_IN_SNAPSHOT)
 _NSFS_MAGIC = 0x6E736673  # include/uapi/linux/magic.h
 _NET = Group("net_inode", (row("inode", "struct net", "ns.inum"),))
 _ITS_NET = row("inode", "struct task_struct", "nsproxy->net_ns->ns.inum")
@@ -63,27 +65,46 @@ def inode_of(kernel: Kernel, net: int) -> int:
     return int(found["inode"])
 
 
-def processes(kernel: Kernel, complain: Complain) -> dict[int, int]:
-    """How many processes have a thread in each network namespace, by inode; one that nobody is in is missing.
+def processes(kernel: Kernel, complain: Complain) -> Callable[[int], int | Absent]:
+    """What tells how many processes have a thread in the network namespace with an inode.
 
-    Of a snapshot what it tells of the namespaces of its sockets.
+    Of a snapshot what it tells of the namespaces of its sockets; of a dump nothing if some task can't be read.
     """
     if kernel.index is not None:
-        told = ((inode, entry.netns_processes) for inode, entry in _of_snapshot(kernel, kernel.index))
-        return {inode: number for inode, number in told if number is not None}
+        entries = ((inode, entry.netns_processes) for inode, entry in _of_snapshot(kernel, kernel.index))
+        told = {inode: number for inode, number in entries if number is not None}
+        return lambda inode: told.get(inode, _NOT_TOLD)
     if "netns_processes" not in kernel.cache or kernel.live:
-        inhabitants: dict[int, set[int]] = {}
-        for address in task_addresses(kernel, complain):
-            try:
-                (task,) = kernel.reader(_INHABITANT).sections(address)
-            except drgn.FaultError as error:
-                complain(f"the task at {address:#x} is unreadable: {error}")
-                continue
-            if task["mm"] and isinstance(task["inode"], int):
-                inhabitants.setdefault(task["inode"], set()).add(task["tgid"])
-        kernel.cache["netns_processes"] = {inode: len(pids) for inode, pids in inhabitants.items()}
-    found: dict[int, int] = kernel.cache["netns_processes"]
-    return found
+        kernel.cache["netns_processes"] = _inhabitants(kernel, complain)
+    inhabitants: dict[int, set[int]]
+    inhabitants, trouble = kernel.cache["netns_processes"]
+    if trouble and not kernel.live:  # where tasks end while they are looked at
+        lost = Absent(Reason.UNREADABLE, trouble[0])
+        return lambda _: lost
+    return lambda inode: len(inhabitants.get(inode, ()))
+
+
+def _inhabitants(kernel: Kernel, complain: Complain) -> tuple[dict[int, set[int]], list[str]]:
+    """The processes with a thread in each namespace, and what was complained of."""
+    found: dict[int, set[int]] = {}
+    trouble: list[str] = []
+
+    def say(message: str) -> None:
+        trouble.append(message)
+        complain(message)
+
+    for address in task_addresses(kernel, say):
+        try:
+            (task,) = kernel.reader(_INHABITANT).sections(address)
+        except drgn.FaultError as error:
+            say(f"the task at {address:#x} is unreadable: {error}")
+            continue
+        inode = task["inode"]
+        if task["mm"] and isinstance(inode, int):
+            found.setdefault(inode, set()).add(task["tgid"])
+        elif task["mm"] and inode.lost:
+            say(f"the namespace of the task at {address:#x} is unreadable: {inode}")
+    return found, trouble
 
 
 def namespace_of_task(kernel: Kernel, task: Task) -> int | None:
@@ -111,7 +132,10 @@ def paths(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
 def _of_snapshot(kernel: Kernel, index: Index) -> Iterator[tuple[int, Entry]]:
     """The inode of the namespace of each socket."""
     for entry in index.values():
-        (identity,) = kernel.reader(IDENTITY).sections(entry.address)
+        try:
+            (identity,) = kernel.reader(IDENTITY).sections(entry.address)
+        except drgn.FaultError:
+            continue  # the source had not all of it
         yield identity["netns"], entry
 
 
@@ -127,10 +151,14 @@ def _paths(kernel: Kernel, complain: Complain) -> dict[int, tuple[str, ...]]:
         mounts = for_each_mount(init.nsproxy.mnt_ns if init else kernel.prog)
         for mount in islice(mounts, _MAX_MOUNTS):
             (section,) = kernel.reader(_MOUNT).sections(mount.value_())
-            if section["magic"] == _NSFS_MAGIC and section["inode"] in networks:
+            magic, inode = section["magic"], section["inode"]
+            why = inode if magic == _NSFS_MAGIC else magic
+            if isinstance(why, Absent) and why.lost:
+                complain(f"the mount at {mount.value_():#x} is unreadable: {why}")
+            elif magic == _NSFS_MAGIC and inode in networks:
                 # not of the mount itself: what is mounted names itself [nsfs]
                 path = d_path(mount.mnt_parent.mnt.address_of_(), mount.mnt_mountpoint)
-                found.setdefault(section["inode"], []).append(path.decode("utf-8", "surrogateescape"))
+                found.setdefault(inode, []).append(path.decode("utf-8", "surrogateescape"))
     except drgn.FaultError as error:
         complain(f"the mount table can't be read any further: {error}")
     return {inode: tuple(dict.fromkeys(mounted)) for inode, mounted in found.items()}

@@ -40,29 +40,25 @@ def copies(kernel: Kernel, pointer: int) -> list[int]:
 
 def pointers_of(kernel: Kernel, pointer: int) -> list[int]:
     """The pointer that each CPU's copy begins with, unless it is NULL or unreadable."""
-    return [value for (value,) in _read(kernel, pointer, "Q", 1) if value]
-
-
-def sums(kernel: Kernel, pointer: int, code: str, count: int) -> list[int]:
-    """``count`` counters of a type that ``struct`` knows by its code, each summed over all CPUs that can be read.
-
-    Raises drgn.FaultError if none can.
-    """
-    rows = _read(kernel, pointer, code, count)
-    if not rows:
-        raise drgn.FaultError("no CPU's counters are readable", copies(kernel, pointer)[0])
-    return [sum(column) for column in zip(*rows, strict=True)]
-
-
-def _read(kernel: Kernel, pointer: int, code: str, count: int) -> list[tuple[int, ...]]:
-    layout = struct.Struct(f"{kernel.byte_order}{count}{code}")
     found = []
     for address in copies(kernel, pointer):
         try:
-            found.append(layout.unpack(kernel.read(address, layout.size)))
+            (value,) = struct.unpack(kernel.byte_order + "Q", kernel.read(address, 8))
         except drgn.FaultError:
             continue
+        if value:
+            found.append(value)
     return found
+
+
+def sums(kernel: Kernel, pointer: int, code: str, count: int) -> list[int]:
+    """``count`` counters of a type that ``struct`` knows by its code, each summed over all CPUs.
+
+    Raises drgn.FaultError if those of a CPU can't be read: what the others have counted is too little.
+    """
+    layout = struct.Struct(f"{kernel.byte_order}{count}{code}")
+    rows = [layout.unpack(kernel.read(address, layout.size)) for address in copies(kernel, pointer)]
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def percpu_counter(kernel: Kernel, address: int) -> int:

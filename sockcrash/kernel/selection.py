@@ -26,12 +26,17 @@ class Entry:
     proved: bool
     note: str
     torn: bool
-    owners: tuple[Owner, ...]
+    owners: tuple[Owner, ...] | Absent
     selected: bool = True
     netns_paths: tuple[str, ...] = ()
     owner_netns: tuple[int | None, ...] = ()
-    netns_processes: int | None = None
+    netns_processes: int | Absent | None = None
     other_end: tuple[OtherEnd, ...] | Absent | None = None
+
+    @property
+    def known_owners(self) -> tuple[Owner, ...]:
+        """The owners; none where they could not be told."""
+        return self.owners if isinstance(self.owners, tuple) else ()
 
 
 Index = dict[int, Entry]
@@ -49,20 +54,26 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
         "selected": entry.selected,
         "netns_paths": list(entry.netns_paths),
         "owner_netns": list(entry.owner_netns),
-        "netns_processes": entry.netns_processes,
+        "netns_processes": _or_why(entry.netns_processes),
         "other_end": _ends_to_json(entry.other_end),
         "owners": _owners_to_json(entry.owners),
     }
 
 
-def _owners_to_json(owners: tuple[Owner, ...]) -> list[dict[str, Any]]:
+def _or_why(value: Any) -> Any:
+    return _absent_to_json(value) if isinstance(value, Absent) else value
+
+
+def _owners_to_json(owners: tuple[Owner, ...] | Absent) -> Any:
     """What is known of each."""
+    if isinstance(owners, Absent):
+        return _absent_to_json(owners)
     plain = [{name: getattr(owner, name) for name in Owner.__dataclass_fields__} for owner in owners]
     return [{name: value for name, value in owner.items() if value is not None} for owner in plain]
 
 
-def _owners_from_json(data: list[dict[str, Any]]) -> tuple[Owner, ...]:
-    return tuple(Owner(**owner) for owner in data)
+def _owners_from_json(data: Any) -> tuple[Owner, ...] | Absent:
+    return _absent_from_json(data) if isinstance(data, dict) else tuple(Owner(**owner) for owner in data)
 
 
 def _absent_to_json(why: Absent) -> dict[str, str]:
@@ -82,13 +93,15 @@ def _ends_to_json(ends: tuple[OtherEnd, ...] | Absent | None) -> Any:
         {
             "address": one.address,
             "kind": one.kind,
-            "netns": _absent_to_json(one.netns) if isinstance(one.netns, Absent) else one.netns,
-            "owners": _absent_to_json(one.owners)
-            if isinstance(one.owners, Absent)
-            else _owners_to_json(one.owners),
+            "netns": _or_why(one.netns),
+            "owners": _owners_to_json(one.owners),
         }
         for one in ends
     ]
+
+
+def _told(data: Any) -> Any:
+    return _absent_from_json(data) if isinstance(data, dict) else data
 
 
 def _ends_from_json(data: Any) -> tuple[OtherEnd, ...] | Absent | None:
@@ -100,10 +113,8 @@ def _ends_from_json(data: Any) -> tuple[OtherEnd, ...] | Absent | None:
         OtherEnd(
             one["address"],
             one["kind"],
-            _absent_from_json(one["netns"]) if isinstance(one["netns"], dict) else one["netns"],
-            _absent_from_json(one["owners"])
-            if isinstance(one["owners"], dict)
-            else _owners_from_json(one["owners"]),
+            _told(one["netns"]),
+            _owners_from_json(one["owners"]),
         )
         for one in data
     )
@@ -113,4 +124,5 @@ def entry_from_json(data: dict[str, Any]) -> Entry:
     """The reverse of ``entry_to_json``."""
     tuples = {name: tuple(data.get(name, ())) for name in ("netns_paths", "owner_netns")}
     ends = _ends_from_json(data.get("other_end"))
-    return Entry(**{**data, **tuples, "owners": _owners_from_json(data["owners"]), "other_end": ends})
+    owners, processes = _owners_from_json(data["owners"]), _told(data.get("netns_processes"))
+    return Entry(**{**data, **tuples, "owners": owners, "netns_processes": processes, "other_end": ends})

@@ -19,6 +19,7 @@ from sockcrash.locate.text import line_numbers, read_text
 from sockcrash.locate.tuple import PROTOCOLS
 from sockcrash.locate.unix_name import unescaped
 from sockcrash.locate.walk import all_sockets
+from sockcrash.model import Absent
 
 if TYPE_CHECKING:
     from sockcrash.kernel.view import Kernel
@@ -55,7 +56,7 @@ def locate(
     clues: list[Clue] = []
     numbers: list[tuple[Located, int]] = []
     for one in found:
-        if one.spec.form in ("address", "fd", "pid") or _is_address(kernel, one, netns):
+        if one.spec.form in ("address", "fd", "pid") or _is_address(kernel, one, netns, complain):
             _directly(kernel, one, complain, force, netns)
             continue
         for line, clue in _clues(kernel, one):
@@ -84,7 +85,7 @@ def _directly(kernel: Kernel, one: Located, complain: Complain, force: bool, net
             handles = sockets_of_process(kernel, spec.number, spec.fd, spec.text, complain)
         else:
             handles = [prove(kernel, spec.number, spec.text, force=force)]
-        one.handles = [handle for handle in handles if in_namespace(kernel, handle, netns)]
+        one.handles = [handle for handle in handles if in_namespace(kernel, handle, netns, complain)]
         if not one.handles:
             raise NotASocketError(spec.text, f"{spec.text}: it is in another network namespace")
     except NotASocketError as error:
@@ -93,22 +94,29 @@ def _directly(kernel: Kernel, one: Located, complain: Complain, force: bool, net
         one.error = NotASocketError(spec.text, f"{spec.text}: memory on the way to it is unreadable: {error}")
 
 
-def _is_address(kernel: Kernel, one: Located, netns: int | None) -> bool:
+def _is_address(kernel: Kernel, one: Located, netns: int | None, complain: Complain) -> bool:
     """Before Linux 4.1 (33cf7c90fe2f, "net: add real socket cookies") ss printed the address itself."""
     if one.spec.form != "sk" or one.spec.number < KERNEL_SPACE:
         return False
     try:
-        return in_namespace(kernel, prove(kernel, one.spec.number, one.spec.text), netns)
+        return in_namespace(kernel, prove(kernel, one.spec.number, one.spec.text), netns, complain)
     except NotASocketError:
         return False
 
 
-def in_namespace(kernel: Kernel, handle: Handle, netns: int | None) -> bool:
-    """Whether a socket is in the network namespace with that inode; None is any."""
+def in_namespace(kernel: Kernel, handle: Handle, netns: int | None, complain: Complain) -> bool:
+    """Whether a socket is in the network namespace with that inode; None is any. What can't be told is left out."""
     if netns is None:
         return True
-    (identity,) = kernel.reader(IDENTITY).sections(handle.address)
-    return bool(identity["netns"] == netns)
+    reader = kernel.reader(IDENTITY)
+    try:
+        (identity,) = reader.sections(handle.address)
+    except drgn.FaultError:
+        (identity,) = reader.salvaged(handle.address)
+    found = identity["netns"]
+    if isinstance(found, Absent) and found.lost:
+        complain(f"the namespace of the socket at {handle.address:#x} can't be told, it is left out: {found}")
+    return bool(found == netns)
 
 
 def _clues(kernel: Kernel, one: Located) -> Iterator[tuple[int, Clue]]:

@@ -56,8 +56,12 @@ def handle_at(
     proved: bool = True,
     note: str = "",
 ) -> Handle:
-    """The handle of an object that is known to be in a socket table; its kind is read from it."""
-    return Handle(address, kind_at(kernel, address), how, proved, note)
+    """The handle of an object that is known to be in a socket table; its kind is read from it.
+
+    Of a snapshot of half a socket the index tells the kind.
+    """
+    among = () if kernel.index is None else (kernel.index[address].kind,)
+    return Handle(address, kind_at(kernel, address, among), how, proved, note)
 
 
 def prove(kernel: Kernel, address: int, how: str, *, force: bool = False) -> Handle:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import drgn
+
 from sockcrash.errors import NotASocketError, UsageError
 from sockcrash.kernel.files import find_task
 from sockcrash.kernel.netns import inodes, namespace_of_task, paths
@@ -59,11 +61,7 @@ def _by_inode(kernel: Kernel, inode: int, text: str, complain: Complain) -> int:
 
 
 def _by_pid(kernel: Kernel, pid: int, text: str) -> int:
-    if kernel.index is not None:
-        inode = _of_owner(kernel.index, pid)
-    else:
-        task = find_task(kernel, pid)
-        inode = namespace_of_task(kernel, task) if task else None
+    inode = _of_process(kernel, pid, text) if kernel.index is None else _of_owner(kernel.index, pid)
     if inode is None:
         raise NotASocketError(
             text, f"--netns {text}: no process {pid} is known here, or it is in no namespace any more"
@@ -71,6 +69,16 @@ def _by_pid(kernel: Kernel, pid: int, text: str) -> int:
     return inode
 
 
+def _of_process(kernel: Kernel, pid: int, text: str) -> int | None:
+    try:
+        task = find_task(kernel, pid)
+        return namespace_of_task(kernel, task) if task else None
+    except drgn.FaultError as error:
+        raise NotASocketError(text, f"--netns {text}: process {pid} is unreadable: {error}") from error
+
+
 def _of_owner(index: Index, pid: int) -> int | None:
-    owners = (pair for entry in index.values() for pair in zip(entry.owners, entry.owner_netns, strict=False))
+    owners = (
+        pair for entry in index.values() for pair in zip(entry.known_owners, entry.owner_netns, strict=False)
+    )
     return next((inode for owner, inode in owners if owner.pid == pid), None)

@@ -46,7 +46,9 @@ def _in_index(kernel: Kernel, index: Index, pid: int, fd: int | None, how: str) 
     found = [
         handle_at(kernel, entry.address, how, proved=entry.proved, note=entry.note)
         for entry in index.values()
-        if any(owner.kind == "fd" and owner.pid == pid and fd in (None, owner.fd) for owner in entry.owners)
+        if any(
+            owner.kind == "fd" and owner.pid == pid and fd in (None, owner.fd) for owner in entry.known_owners
+        )
     ]
     if not found:
         raise NotASocketError(how, f"{how}: the snapshot doesn't hold such a socket", hint=NOT_IN_SNAPSHOT)

@@ -107,5 +107,5 @@ def _subflows(kernel: Kernel, multipath: list[int], complain: Complain) -> Itera
 def _in_files(kernel: Kernel, complain: Complain, seen: Collection[int]) -> list[tuple[int, Descriptor]]:
     """The ``struct sock *`` of every open file that is a socket not seen so far, and the first descriptor of it."""
     sockets = open_files(kernel, complain).sockets
-    socks = socks_of(kernel, sockets)
+    socks = socks_of(kernel, sockets, complain)
     return [(sk, held[0]) for socket, held in sockets.items() if (sk := socks.get(socket)) and sk not in seen]

@@ -44,8 +44,10 @@ def holders_text(owners: tuple[Owner, ...] | Absent, peer: str = "") -> str:
 
 
 def other_end_lines(record: SocketRecord) -> Iterator[str]:
-    """The sockets at the other end, if they are on this kernel, and who holds them."""
+    """The sockets at the other end, if they are on this kernel, and who holds them; why that can't be told."""
     if not isinstance(record.other_end, tuple):
+        if record.other_end is not None and record.other_end.lost:
+            yield show(record.other_end)
         return
     for one in record.other_end:
         elsewhere = "" if one.netns == record.netns else f" in netns {show(one.netns)}"

@@ -57,6 +57,7 @@ _ADDRESSES = {
 }
 _ARMED = {"minisock": ("tw_timer_armed", "rsk_timer_armed")}
 _POINTERS = _ADDRESSES.keys() | _ARMED.keys()
+_OF_OTHER = ("netns", "owners")
 
 
 def dumps(value: Any) -> str:
@@ -128,7 +129,7 @@ def _object(record: SocketRecord, shared: Callable[[Any, Make, dict[str, str]], 
     out["cookie"] = _hex(out["cookie"])
     out["owners"] = _owners(out["owners"])
     if record.other_end is not None:
-        out["other_end"] = _other_end(plain("other_end", record.other_end))
+        out["other_end"] = _other_end(plain("other_end", record.other_end), plain)
     if record.netns_names is not None:
         out["netns_names"] = list(record.netns_names)
         out["netns_processes"] = plain("netns_processes", record.netns_processes)
@@ -155,18 +156,17 @@ def _object(record: SocketRecord, shared: Callable[[Any, Make, dict[str, str]], 
     return out
 
 
-def _other_end(ends: tuple[OtherEnd, ...] | None) -> list[dict[str, Any]] | None:
+def _other_end(
+    ends: tuple[OtherEnd, ...] | None, plain: Callable[[str, Any], Any]
+) -> list[dict[str, Any]] | None:
     if ends is None:
         return None
-    return [
-        {
-            "address": f"{one.address:#x}",
-            "kind": one.kind,
-            "netns": None if isinstance(one.netns, Absent) else one.netns,
-            "owners": None if isinstance(one.owners, Absent) else _owners(one.owners),
-        }
-        for one in ends
-    ]
+    made = []
+    for one in ends:
+        address = f"{one.address:#x}"
+        netns, owners = (plain(f"other_end.{address}.{name}", getattr(one, name)) for name in _OF_OTHER)
+        made.append({"address": address, "kind": one.kind, "netns": netns, "owners": _owners(owners)})
+    return made
 
 
 def _section(name: str, section: Section, absent: dict[str, str]) -> dict[str, Any]:

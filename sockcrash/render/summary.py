@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ("summary_text",)
 
 _MOST_NAMESPACES = 8
-_HOLDERS = {"fd": "descriptors", "kernel": "the kernel", "nobody": "nobody known"}
+_HOLDERS = {"fd": "descriptors", "kernel": "the kernel", "nobody": "nobody known", "unknown": "can't be told"}
 # What a person looks for first, each line in the order of the way of a packet: label, counters (group.name: word).
 _COUNTERS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("connections", (

@@ -61,7 +61,7 @@ def take(
     prog = program_over(recorder.read, vmcoreinfo, PLATFORM, live=source.live)
     btf, symbols = carry_types(source.prog), Borrowed(source.prog)
     if not btf:
-        raise TargetError("this kernel has no BTF, and a snapshot needs it for its types")
+        raise TargetError("this kernel has no BTF that can be read, and a snapshot needs it for its types")
     attach_carried(prog, btf, symbols)
     kernel = Kernel(prog)
     kernel.exact = True
@@ -89,7 +89,11 @@ def _listeners(source: Kernel, handles: list[Handle], complain: Callable[[str], 
     found: dict[int, Entry] = {}
     for handle in handles:
         kind = handle.kind.name
-        for address in reader.listeners_on(kind, handle.address):
+        try:
+            beside = reader.listeners_on(kind, handle.address)
+        except drgn.FaultError:
+            continue  # its record says that its options are unreadable
+        for address in beside:
             found[address] = Entry(address, kind, "listener", True, "", False, (), selected=False)
     return list(found.values())
 
@@ -103,8 +107,7 @@ def _index(
     for handle, record in pairs:
         owners = record.owners if isinstance(record.owners, tuple) else ()
         for pid in {owner.pid for owner in owners if owner.pid is not None} - of_process.keys():
-            task = find_task(source, pid)
-            of_process[pid] = netns.namespace_of_task(source, task) if task else None
+            of_process[pid] = _namespace_of(source, pid)
         index[handle.address] = Entry(
             handle.address,
             handle.kind.name,
@@ -112,13 +115,21 @@ def _index(
             handle.proved,
             handle.note,
             record.torn,
-            owners,
+            record.owners,
             netns_paths=mounted.get(record.netns, ()) if isinstance(record.netns, int) else (),
-            netns_processes=record.netns_processes if isinstance(record.netns_processes, int) else None,
+            netns_processes=record.netns_processes,
             other_end=record.other_end,
             owner_netns=tuple(None if owner.pid is None else of_process[owner.pid] for owner in owners),
         )
     return index
+
+
+def _namespace_of(source: Kernel, pid: int) -> int | None:
+    try:
+        task = find_task(source, pid)
+        return netns.namespace_of_task(source, task) if task else None
+    except drgn.FaultError:
+        return None  # what is unreadable of tasks has been said
 
 
 def _record_whole(kernel: Kernel, handle: Handle) -> None:

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ("summarize",)
 
-_NOT_HELD = Absent(Reason.NOT_IN_SNAPSHOT)
-
 
 def summarize(kernel: Kernel, records: Iterable[SocketRecord], complain: Complain) -> Summary:
     """Count the sockets, and read the kernel's own counts; what of these is unreadable is left out."""
     tally = Tally()
     for record in records:
         tally.add(record)
-    found, limit = _orphans(kernel)
+    for what, (number, why) in tally.untold.items():
+        complain(f"{what} can't be told of {number} of the sockets, and not counted: {why}")
+    found, limit = _orphans(kernel, complain)
     return Summary(
         whole=kernel.index is None,
         load=tally.load(),
@@ -65,7 +65,7 @@ def _namespaces(kernel: Kernel, tally: Tally, complain: Complain) -> Iterator[Na
             NamespaceSummary(
                 inode=inode,
                 names=names.get(inode, ()),
-                processes=inhabitants.get(inode, 0 if kernel.index is None else _NOT_HELD),
+                processes=inhabitants(inode),
                 load=load,
                 states=states,
                 counts=counts,
@@ -87,10 +87,11 @@ def _memory(kernel: Kernel, complain: Complain) -> Iterator[ProtocolMemory]:
             yield found
 
 
-def _orphans(kernel: Kernel) -> tuple[int | Absent, int | Absent]:
+def _orphans(kernel: Kernel, complain: Complain) -> tuple[int | Absent, int | Absent]:
     try:
         return accounts.orphans(kernel)
     except drgn.FaultError as error:
+        complain(f"the count of orphans is unreadable: {error}")
         return (kernel.unreadable(error),) * 2
     except LookupError as error:
         return (Absent(Reason.NOT_IN_KERNEL, str(error)),) * 2

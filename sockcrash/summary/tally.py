@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sockcrash.decode.want import Want
-from sockcrash.model import Absent, SocketRecord
+from sockcrash.model import Absent, Owner, SocketRecord
 from sockcrash.model.overview import KindSummary, Load, ProcessSummary, TopSocket
 
 __all__ = ("WANT", "Tally")
@@ -35,6 +35,7 @@ _PROTOCOLS = {
 }
 _STATELESS = frozenset({"packet", "xdp", "other", "netlink"})
 _MEASURES = ("memory", "unread", "unsent")
+_UNKNOWN = Owner("unknown")
 
 
 class _Sum:
@@ -71,11 +72,13 @@ class Tally:
         self._processes: dict[tuple[int, str], _Sum] = {}
         self._namespaces: dict[int, _OfNamespace] = {}
         self.holders: Counter[str] = Counter()
+        # What could not be told of some sockets: of how many, and why of the first.
+        self.untold: dict[str, tuple[int, Absent]] = {}
         self._top: dict[str, list[tuple[int, int, TopSocket]]] = {name: [] for name in _MEASURES}
 
     def add(self, record: SocketRecord) -> None:
         """Count one socket."""
-        measured = measure(record)
+        measured = self._measured(record)
         state = _state(record)
         self._total.add(measured)
         total, states = self._kinds.setdefault(record.kind, (_Sum(), Counter()))
@@ -85,7 +88,12 @@ class Tally:
             self._in_namespace(
                 self._namespaces.setdefault(record.netns, _OfNamespace()), record, state, measured
             )
-        owners = record.owners if isinstance(record.owners, tuple) else ()
+        else:
+            self._note("the namespace", record.netns)
+        owners = record.owners
+        if isinstance(owners, Absent):
+            self._note("the owners", owners)
+            owners = (_UNKNOWN,)
         for kind in {owner.kind for owner in owners} or {"nobody"}:
             self.holders[kind] += 1
         for process in {(o.pid, o.comm) for o in owners if o.kind == "fd" and o.pid is not None}:
@@ -93,12 +101,27 @@ class Tally:
         for name in _MEASURES:
             self._consider(name, measured[name], record)
 
+    def _measured(self, record: SocketRecord) -> dict[str, int]:
+        lost: list[Absent] = []
+        measured = measure(record, lost)
+        if lost:
+            self._note("bytes in queues or memory", lost[0])
+        return measured
+
+    def _note(self, what: str, why: Absent) -> None:
+        if why.lost:
+            number, first = self.untold.get(what, (0, why))
+            self.untold[what] = (number + 1, first)
+
     def _in_namespace(
         self, found: _OfNamespace, record: SocketRecord, state: str, measured: dict[str, int]
     ) -> None:
         found.total.add(measured)
         protocol = _PROTOCOLS.get(record.kind)
-        if protocol is None or isinstance(record.local, Absent):
+        if protocol is None:
+            return
+        if isinstance(record.local, Absent):
+            self._note("the local port", record.local)
             return
         if record.kind.startswith("tcp"):
             found.states[state] += 1
@@ -149,25 +172,28 @@ class Tally:
         return found.total.load(), dict(found.states.most_common()), ports
 
 
-def measure(record: SocketRecord) -> dict[str, int]:
-    """Bytes unread and unsent, and the memory that is charged for buffers; 0 for what can't be told.
+def measure(record: SocketRecord, lost: list[Absent]) -> dict[str, int]:
+    """Bytes unread and unsent, and the memory that is charged for buffers; 0 for what can't be told, see ``lost``.
 
     Of a listener nothing is queued: its Recv-Q counts connections; of a closed TCP socket nothing is left to send.
     """
     listening = record.state == "LISTEN"
     closed = record.kind == "tcp" and record.state == "CLOSE"
-    memory = _number(record.sock.get("sk_rmem_alloc")) + _number(record.sock.get("sk_forward_alloc"))
-    memory += max(_number(record.sock.get("sk_wmem_queued")), _number(record.sock.get("wmem_alloc_bytes")))
-    memory += _number(record.sock.get("sk_omem_alloc"))
+
+    def number(value: Any) -> int:
+        if value.__class__ is Absent and value.lost:
+            lost.append(value)
+        return value if isinstance(value, int) else 0
+
+    sock = record.sock
+    memory = number(sock.get("sk_rmem_alloc")) + number(sock.get("sk_forward_alloc"))
+    memory += max(number(sock.get("sk_wmem_queued")), number(sock.get("wmem_alloc_bytes")))
+    memory += number(sock.get("sk_omem_alloc"))
     return {
         "memory": max(memory, 0),
-        "unread": 0 if listening else _number(record.recv_q),
-        "unsent": 0 if listening or closed else _number(record.send_q),
+        "unread": 0 if listening else number(record.recv_q),
+        "unsent": 0 if listening or closed else number(record.send_q),
     }
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _state(record: SocketRecord) -> str:

@@ -115,6 +115,7 @@ def test_the_other_end() -> None:
     made = record_object(record)
     assert [one["address"] for one in made["other_end"]] == ["0xff56", "0xff57"]
     assert made["other_end"][1]["owners"] is None
+    assert made["absent"]["other_end.0xff57.owners"] == str(here.owners)
     assert (made["netns_names"], made["netns_processes"]) == (["/run/netns/blue"], 0)
     alone = record_object(tcp_record(other_end=Absent(Reason.NOT_APPLICABLE, "not connected")))
     assert alone["other_end"] is None
@@ -135,6 +136,12 @@ def test_a_snapshots_index_keeps_them(other_end: tuple[OtherEnd, ...] | Absent |
     owners = (NFS, Owner("fd", 1, "a", 2))
     entry = Entry(1, "tcp", "ehash", True, "", False, owners, netns_processes=3, other_end=other_end)
     assert entry_from_json(entry_to_json(entry)) == entry
+
+
+def test_a_snapshots_index_keeps_why_there_are_none() -> None:
+    entry = Entry(1, "tcp", "ehash", True, "", False, UNREADABLE, netns_processes=UNREADABLE)
+    assert entry_from_json(entry_to_json(entry)) == entry
+    assert entry.known_owners == ()
 
 
 def test_an_older_snapshots_index_is_read() -> None:

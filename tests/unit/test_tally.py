@@ -21,7 +21,7 @@ def test_loads_add_up_and_owners_count_once() -> None:
     nobody = tcp_record(owners=(), netns=2, state="CLOSE_WAIT")
     for record in (twice, nobody, timewait_record()):
         tally.add(record)
-    one = measure(twice)
+    one = measure(twice, [])
     assert tally.load().sockets == 3
     (process,) = tally.processes()
     assert (process.pid, process.load.sockets, process.load.memory) == (7, 1, one["memory"])
@@ -35,7 +35,23 @@ def test_loads_add_up_and_owners_count_once() -> None:
 
 def test_a_listener_queues_no_bytes() -> None:
     listener = tcp_record(state="LISTEN")
-    assert (measure(listener)["unread"], measure(listener)["unsent"]) == (0, 0)
+    assert (measure(listener, [])["unread"], measure(listener, [])["unsent"]) == (0, 0)
+
+
+def test_what_can_not_be_told_is_not_counted_without_a_word() -> None:
+    gone = Absent(Reason.UNREADABLE, "0x5")
+    tally = Tally()
+    tally.add(tcp_record(sock=sock_section(sk_rmem_alloc=gone), owners=gone, netns=gone))
+    tally.add(tcp_record(sock=sock_section(sk_omem_alloc=gone), owners=()))
+    assert tally.untold == {
+        "bytes in queues or memory": (2, gone),
+        "the namespace": (1, gone),
+        "the owners": (1, gone),
+    }
+    assert tally.holders == {"unknown": 1, "nobody": 1}
+    tally = Tally()
+    tally.add(tcp_record(local=Absent(Reason.NOT_APPLICABLE), owners=()))
+    assert tally.untold == {}
 
 
 def test_only_the_largest_are_kept() -> None:
