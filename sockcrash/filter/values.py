@@ -114,10 +114,14 @@ NETIDS = {
     "packet SOCK_RAW": "p_raw", "packet SOCK_DGRAM": "p_dgr",
     "vsock SOCK_STREAM": "v_str", "vsock SOCK_DGRAM": "v_dgr", "vsock SOCK_SEQPACKET": "v_seq",
 }  # fmt: skip
+_BY_TYPE = frozenset(name.partition(" ")[0] for name in NETIDS if " " in name)
 
 
-def _netid(record: SocketRecord) -> str:
-    return NETIDS.get(record.kind) or NETIDS.get(f"{record.kind} {record.type}") or record.kind
+def _netid(record: SocketRecord) -> str | Absent:
+    found = NETIDS.get(record.kind) or NETIDS.get(f"{record.kind} {record.type}")
+    if found is None and record.kind in _BY_TYPE and isinstance(record.type, Absent):
+        return record.type
+    return found or record.kind
 
 
 def _timers(record: SocketRecord) -> tuple[str, ...] | Absent:

@@ -22,6 +22,7 @@ from records import (
 )
 from sockcrash.filter import parse_filter, selection
 from sockcrash.filter.errors import FilterError
+from sockcrash.filter.values import find_value
 from sockcrash.model import Absent, Endpoint, OptionValue, Owner, Reason, Section, SocketRecord
 
 ABSENT = Absent(Reason.NOT_APPLICABLE)
@@ -410,3 +411,13 @@ def test_a_deep_filter_is_refused_in_words() -> None:
 
 def test_services_are_those_of_this_machine() -> None:
     assert parse_filter("dport = domain").matches(ends("::", 1, "::", socket.getservbyname("domain")))
+
+
+def test_a_netid_that_depends_on_a_lost_type() -> None:
+    """``unix`` is none of ss's, which are u_str, u_dgr and u_seq."""
+    value = find_value("netid")
+    assert value is not None
+    gone = Absent(Reason.UNREADABLE, "0x5")
+    assert value.get(tcp_record(kind="unix", type=gone)) == gone
+    assert value.get(tcp_record(kind="udp", type=gone)) == "udp"
+    assert value.get(tcp_record(kind="unix", type="SOCK_STREAM")) == "u_str"
