@@ -194,6 +194,8 @@ def _trace(
         run = Command(argv, None if as_root else caller(os.environ)) if argv else None
         try:
             with Trace(session.kernel, tracefs, how, run) as trace:
+                if ending.signal is not None:
+                    return _SIGNALLED + ending.signal
                 if run is not None:
                     run.go()
                 else:
