@@ -106,9 +106,7 @@ def command(target: TargetOptions, output_format: str, **given: Any) -> int:  # 
 
 
 def _wanted(given: dict[str, Any]) -> Wanted:
-    from sockcrash.decode.chosen import checked_level
     from sockcrash.errors import UsageError
-    from sockcrash.kernel.options import LEVELS
     from sockcrash.trace.probes import Wanted
 
     for comm in given["comms"]:
@@ -122,9 +120,18 @@ def _wanted(given: dict[str, Any]) -> Wanted:
                 hint="choose by --pid",
             )
     names = [name for group in given["options"] for name in group.split(",")]
-    levels = tuple(LEVELS[checked_level(level)] for level in given["levels"])
+    levels = tuple(_level(level) for level in given["levels"])
     options = tuple(number for name in names for number in _numbers(name))
     return Wanted(given["pids"], given["comms"], options, levels, given["ports"], given["failed"])
+
+
+def _level(name: str) -> int:
+    """The number of a level: any that a trace names, and the short names of those with options that are known."""
+    from sockcrash.decode.chosen import checked_level
+    from sockcrash.kernel.options.given import LEVEL_NUMBERS
+
+    wanted = name.strip().upper()
+    return LEVEL_NUMBERS[wanted if wanted in LEVEL_NUMBERS else checked_level(name)]
 
 
 def _numbers(name: str) -> Iterator[tuple[int, int]]:
@@ -136,7 +143,7 @@ def _numbers(name: str) -> Iterator[tuple[int, int]]:
     found = [one for end in ("", "_OLD", "_NEW") for one in given.options_called(wanted + end)]
     if not found:
         raise UsageError(f"no socket option is called {name!r}.{nearest(wanted, given.names())}")
-    yield from ((given.level_number(one.level), one.number) for one in found)
+    yield from ((given.LEVEL_NUMBERS[one.level], one.number) for one in found)
 
 
 def _cleanup() -> int:
@@ -187,6 +194,8 @@ def _trace(
         run = Command(argv, None if as_root else caller(os.environ)) if argv else None
         try:
             with Trace(session.kernel, tracefs, how, run) as trace:
+                if ending.signal is not None:
+                    return _SIGNALLED + ending.signal
                 if run is not None:
                     run.go()
                 else:

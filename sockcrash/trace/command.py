@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
@@ -63,7 +64,8 @@ class Command:
 
     def go(self) -> None:
         """Let it run. UsageError: there is no such program, or it can't be run."""
-        os.write(self._go, b"g")
+        with contextlib.suppress(BrokenPipeError):  # a Ctrl-C at the terminal ends the child while it waits
+            os.write(self._go, b"g")
         os.close(self._go)
         self._go = -1
         with os.fdopen(self._error, "rb") as told:

@@ -164,3 +164,11 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(monkeypatch: pytest.M
 def test_a_name_that_no_filter_takes(name: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(group, ["trace", "--comm", name]) == 2
     assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("level", ["SOL_ALG", "sol_tcp", "tcp"])
+def test_a_level_that_a_trace_names_can_be_chosen(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    number = {"SOL_ALG": 279}.get(level, 6)
+
+    assert run(group, ["trace", "--level", level, "--emit", "bpftrace"]) == 0
+    assert f"== {number}" in capsys.readouterr().out

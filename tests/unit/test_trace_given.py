@@ -14,7 +14,7 @@ from hypothesis import given as fuzzed
 from hypothesis import strategies as st
 
 from sockcrash.kernel.options import LEVELS, ROWS
-from sockcrash.kernel.options.given import FETCHED, given, level_name, level_number, names, options_called
+from sockcrash.kernel.options.given import FETCHED, LEVEL_NUMBERS, given, level_name, names, options_called
 from sockcrash.kernel.probes import Place
 from sockcrash.trace.bpftrace import script
 from sockcrash.trace.probes import Wanted, events
@@ -74,7 +74,7 @@ def test_every_option_that_getsockopt_gives_is_known_by_its_name() -> None:
         assert row.name in (option.name, "SO_GET_FILTER")
     assert [one.level for one in options_called("MCAST_JOIN_GROUP")] == ["IPPROTO_IP", "IPPROTO_IPV6"]
     assert "SO_SNDBUFFORCE" in names()
-    assert all(level_number(level_name(number)) == number for number in (*LEVELS.values(), 279))
+    assert all(LEVEL_NUMBERS[level_name(number)] == number for number in (*LEVELS.values(), 279))
 
 
 OPTIONS = st.sampled_from([one for row in ROWS if (one := given(LEVELS[row.level], row.number)) is not None])

@@ -198,3 +198,14 @@ def test_what_nohup_has_ignored_stays_ignored(tmp_path: Path) -> None:
     )
     assert ignored & (1 << signal.SIGHUP - 1)
     assert not ignored & (1 << signal.SIGPIPE - 1)
+
+
+def test_a_command_that_was_killed_while_it_waited() -> None:
+    command = Command(["true"], None)
+    os.kill(command.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
+
+    command.go()
+
+    assert command.ended()
+    assert command.exit_status == 137

@@ -33,11 +33,11 @@ from sockcrash.kernel.options.timeouts import TIMEVAL
 __all__ = (
     "FETCHED",
     "HELD_AS",
+    "LEVEL_NUMBERS",
     "STORAGE",
     "Given",
     "given",
     "level_name",
-    "level_number",
     "names",
     "options_called",
 )
@@ -49,6 +49,8 @@ _OTHER_LEVELS = {
     285: "SOL_MCTP", 286: "SOL_SMC", 287: "SOL_VSOCK", 100: "SOL_CAN_BASE", 101: "SOL_CAN_RAW",
 }  # fmt: skip
 _LEVEL_NAMES = {**_OTHER_LEVELS, **{number: name for name, number in LEVELS.items()}}
+LEVEL_NUMBERS = {name: number for number, name in _LEVEL_NAMES.items()}
+"""The levels by the names that ``level_name`` gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +261,6 @@ HELD_AS: dict[str, tuple[str, int]] = {
 def level_name(number: int) -> str:
     """The name of a level, or its number."""
     return _LEVEL_NAMES.get(number, str(number))
-
-
-def level_number(name: str) -> int:
-    """The number of a level of this name."""
-    return next(number for number, one in _LEVEL_NAMES.items() if one == name)
 
 
 @cache
